@@ -1,0 +1,1 @@
+"""What the maps say: arrays in, arrays out."""

@@ -1,0 +1,105 @@
+"""Any mmseg config with a single-cross-entropy decode head -> its HL version, or why not."""
+
+from __future__ import annotations
+
+import copy
+
+import mmseg.models  # noqa: F401  (registers the heads that are looked at)
+from mmengine.config import Config
+from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.registry import MODELS
+
+from core.engine.configs import add_import
+from core.hardness import HardnessLoss
+
+SEGMENTORS = {
+    "EncoderDecoder": "HLEncoderDecoder",
+    "CascadeEncoderDecoder": "HLCascadeEncoderDecoder",
+}
+# Heads whose one-channel copy is constant, whatever its input.
+CONSTANT_WITH_ONE_CHANNEL = {
+    "SegmenterMaskTransformerHead": "its LayerNorm over the classes is constant for one channel",
+}
+
+
+class CannotConvert(ValueError):
+    """The config has no HL version; the message is one line with the reason."""
+
+
+def to_hl(cfg: Config, **hl: float | str) -> Config:
+    """The HL version of an mmseg config; ``cfg`` itself is left as it is.
+
+    Changes ``model.type``, adds ``model.hl`` and the import of :mod:`core.segmentors`, and gives
+    the HL branch the learning-rate and decay factors that ``paramwise_cfg`` names for
+    ``decode_head``.
+
+    Args:
+        cfg: a whole config: a model of type ``EncoderDecoder`` or ``CascadeEncoderDecoder``.
+        hl: arguments of :class:`core.hardness.HardnessLoss`, e.g. ``c=0.1, alpha=0.01``.
+
+    Raises:
+        CannotConvert: the model computes another loss than one cross-entropy per stage, or an
+            HL option is unknown or out of range.
+    """
+    try:
+        HardnessLoss(**hl)  # refused now, not after the data set was read
+    except (TypeError, ValueError) as error:
+        raise CannotConvert(f"HL options {hl}: {error}") from error
+    cfg = copy.deepcopy(cfg)
+    model = cfg.get("model")
+    if model is None:
+        raise CannotConvert("the config has no model")
+    if model.type not in SEGMENTORS:
+        known = " or ".join(SEGMENTORS)
+        raise CannotConvert(f"model.type is {model.type!r}; HL knows {known}")
+    stages = model.decode_head if isinstance(model.decode_head, (list, tuple)) else None
+    for i, head in enumerate(stages or [model.decode_head]):
+        reason = why_not(head)
+        if reason:
+            where = "decode_head" if stages is None else f"decode_head[{i}]"
+            raise CannotConvert(f"{where} ({head.type}): {reason}")
+
+    model.type = SEGMENTORS[model.type]
+    model.hl = hl
+    add_import(cfg, "core.segmentors")
+    _copy_param_factors(cfg)
+    return cfg
+
+
+def why_not(head: dict) -> str | None:
+    """Reason why a decode head's config cannot be weighted pixel by pixel, None if it can."""
+    losses = head.get("loss_decode", dict(type="CrossEntropyLoss"))
+    losses = [losses] if isinstance(losses, dict) else list(losses)
+    if len(losses) != 1:
+        return f"it has {len(losses)} losses; HL weights a single cross-entropy"
+    loss = losses[0]
+    if loss["type"] != "CrossEntropyLoss":
+        return f"its loss is {loss['type']}; HL weights a single CrossEntropyLoss"
+    if loss.get("use_sigmoid") or loss.get("use_mask"):
+        return "its cross-entropy is binary (use_sigmoid or use_mask); HL weights the softmax one"
+    if isinstance(loss.get("class_weight"), str):
+        return "class_weight is a file name; write the list of factors instead"
+    if head.get("out_channels") == 1:
+        return "out_channels=1 is a binary head; give two classes their two channels"
+    if head.get("sampler") is not None:
+        return f"sampler {head['sampler']['type']} selects pixels, HL weights them; remove one"
+    cls = MODELS.get(head["type"])
+    if cls is None:
+        return "mmseg does not know this head; add its module to custom_imports"
+    if head["type"] in CONSTANT_WITH_ONE_CHANNEL:
+        return CONSTANT_WITH_ONE_CHANNEL[head["type"]]
+    if not issubclass(cls, BaseDecodeHead):
+        return "it is not a BaseDecodeHead, so its logits cannot be had apart from its loss"
+    own_loss = cls.loss not in (BaseDecodeHead.loss, BaseCascadeDecodeHead.loss)
+    if own_loss or cls.loss_by_feat is not BaseDecodeHead.loss_by_feat:
+        return "it computes a loss of its own, which is not one cross-entropy map"
+    return None
+
+
+def _copy_param_factors(cfg: Config) -> None:
+    """``paramwise_cfg`` finds parameters by substring: what names decode_head misses the copy."""
+    for wrapper in (cfg.get("optim_wrapper"), cfg.get("optimizer")):
+        keys = ((wrapper or {}).get("paramwise_cfg") or {}).get("custom_keys")
+        for key in [key for key in keys or {} if "decode_head" in key]:
+            keys.setdefault(key.replace("decode_head", "hl_head"), keys[key])

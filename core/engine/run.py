@@ -1,0 +1,149 @@
+"""Train or test a prepared config, and leave what a report needs: ``result.json`` and pictures."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import mmcv
+import mmengine
+import mmseg
+import torch
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+
+import core.engine.hooks
+import core.engine.metrics  # noqa: F401  (both register what prepare() names)
+from core.engine.checkpoint import checkpoints_in, load_checkpoint, write_atomically
+from core.engine.configs import ConfigError
+from core.engine.pictures import Pictures
+from core.engine.runner import HLRunner
+
+RESULT = "result.json"
+
+
+def train(cfg: Config, *, pictures: int = 4, **labels: Any) -> dict[str, Any]:
+    """Train ``cfg`` (from :func:`core.engine.configs.prepare`) to its end.
+
+    Writes ``result.json`` (metrics of the last iteration, curves, cost, versions) and
+    ``pictures/`` into the work_dir.
+
+    Args:
+        pictures: number of validation images to draw.
+        labels: what the report calls this run: model, arm, seed, ...
+
+    Returns:
+        What was written to ``result.json``; {} on other processes than the first.
+
+    Raises:
+        ConfigError: the work_dir holds checkpoints and ``cfg.resume`` is off.
+    """
+    work_dir = Path(cfg.work_dir)
+    found = checkpoints_in(work_dir)
+    if found and not cfg.resume:
+        raise ConfigError(
+            f"{work_dir} holds checkpoints up to {found[0].name}: go on with --resume, or name "
+            "another --work-dir"
+        )
+    runner = HLRunner.from_cfg(cfg)
+    runner.train()
+    metrics = read_metrics(runner.work_dir, runner.max_iters)
+    if not metrics:  # cut in the last validation, or none was due
+        metrics = {key: float(value) for key, value in runner.val_loop.run().items()}
+    if not is_main_process():
+        return {}
+    result = dict(
+        labels,
+        max_iters=runner.max_iters,
+        mIoU=metrics["mIoU"] / 100,
+        IoU={k.removeprefix("IoU/"): _share(v) for k, v in metrics.items() if k.startswith("IoU/")},
+        **(runner.message_hub.runtime_info.get("cost") or {}),
+        num_params=sum(p.numel() for p in runner.model.parameters()),
+        device=device_name(),
+        command=shlex.join([Path(sys.executable).name, *sys.argv]),
+        date=datetime.date.today().isoformat(),
+        versions=versions(),
+        curves=read_curves(work_dir),
+        classes=list(runner.val_dataloader.dataset.metainfo["classes"]),
+        palette=runner.val_dataloader.dataset.metainfo["palette"],
+    )
+    drawn = Pictures(runner.val_dataloader.dataset, runner.model)
+    result["pictures"] = drawn.save(work_dir / "pictures", pictures)
+    write_atomically(json.dumps(result, indent=1).encode(), work_dir / RESULT)
+    return result
+
+
+def test(cfg: Config, checkpoint: str | Path) -> dict[str, float]:
+    """Metrics of a checkpoint on the test loader, in percent.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+        ConfigError: its weights do not fit the config's model.
+    """
+    state = load_checkpoint(checkpoint)["state_dict"]
+    runner = HLRunner.from_cfg(cfg)
+    missing, unexpected = runner.model.load_state_dict(state, strict=False)
+    # An exported checkpoint has no HL branch, and none is needed to test.
+    wrong = [key for key in (*missing, *unexpected) if not key.startswith("hl_head.")]
+    if wrong:
+        raise ConfigError(
+            f"{checkpoint} does not fit the config: {len(wrong)} tensors differ, first {wrong[0]}"
+        )
+    runner._has_loaded = True
+    return runner.test()
+
+
+def read_metrics(work_dir: str | Path, step: int) -> dict[str, float]:
+    """Validation metrics logged at ``step``, {} if there are none."""
+    entries = [e for e in _scalars(Path(work_dir)) if e.get("step") == step and "mIoU" in e]
+    return entries[-1] if entries else {}
+
+
+def read_curves(work_dir: Path) -> dict[str, list[list[float]]]:
+    """Logged scalars as ``{name: [[iteration, value], ...]}``, over all launches of a run.
+
+    A stretch that was trained twice, after a kill, counts once: the later launch's.
+    """
+    curves: dict[str, dict[int, float]] = {}
+    for entry in _scalars(work_dir):
+        for key, value in entry.items():
+            name = key.split(".")[-1] if key.startswith("decode.") else key
+            if name in ("step", "iter", "time", "data_time", "memory") or name.startswith("IoU/"):
+                continue
+            if isinstance(value, (int, float)):
+                curves.setdefault(name, {})[entry["step"]] = value
+    return {name: sorted([step, value] for step, value in c.items()) for name, c in curves.items()}
+
+
+def _scalars(work_dir: Path) -> list[dict]:
+    """mmengine's scalar log of all launches, in time order."""
+    entries = []
+    for path in sorted(work_dir.glob("*/vis_data/scalars.json")):
+        for line in path.read_text().splitlines():
+            try:
+                entries.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue  # the line that a kill cut
+    return entries
+
+
+def _share(percent: float) -> float | None:
+    return None if percent != percent else percent / 100
+
+
+def device_name() -> str:
+    """The device that trains, as a report names it."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"CPU, {torch.get_num_threads()} of {os.cpu_count()} threads"
+
+
+def versions() -> dict[str, str]:
+    """Versions of the stack."""
+    packages = dict(torch=torch, mmengine=mmengine, mmcv=mmcv, mmsegmentation=mmseg)
+    return {name: package.__version__ for name, package in packages.items()}

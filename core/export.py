@@ -1,0 +1,67 @@
+"""HL checkpoint -> a checkpoint that plain mmseg loads with ``strict=True``.
+
+    python -m core.export work_dirs/x/iter_40000.pth pspnet.pth
+
+The HL branch and the training state are left out; weights are copied bit by bit. The meta data
+keep the classes, the palette and, as text, the plain config.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from pathlib import Path
+
+from mmengine.config import Config
+
+from core.convert import SEGMENTORS
+from core.engine.checkpoint import CheckpointError, load_checkpoint, save_atomically
+from core.engine.cli import main_line
+from core.segmentors import HL_HEAD
+
+
+def plain_config(cfg: Config) -> Config:
+    """The config without HL: the inverse of :func:`core.convert.to_hl` for the model."""
+    cfg = copy.deepcopy(cfg)
+    plain = {hl: name for name, hl in SEGMENTORS.items()}
+    cfg.model.type = plain.get(cfg.model.type, cfg.model.type)
+    cfg.model.pop("hl", None)
+    if cfg.get("custom_imports"):
+        names = [name for name in cfg.custom_imports["imports"] if not name.startswith("core.")]
+        cfg.custom_imports = dict(cfg.custom_imports, imports=names)
+    return cfg
+
+
+def export_checkpoint(source: str | Path, target: str | Path) -> int:
+    """Write ``source`` without its HL branch to ``target``.
+
+    Returns:
+        The number of tensors that were left out.
+
+    Raises:
+        CheckpointError: ``source`` is missing, damaged or no checkpoint of ours.
+    """
+    checkpoint = load_checkpoint(source)
+    state_dict = checkpoint.get("state_dict")
+    if not any(key.startswith(f"{HL_HEAD}.") for key in state_dict or {}):
+        raise CheckpointError(f"{source}: has no HL branch to leave out")
+    plain = {k: v for k, v in state_dict.items() if not k.startswith(f"{HL_HEAD}.")}
+    meta = checkpoint.get("meta", {})
+    kept = {k: meta[k] for k in ("dataset_meta", "iter", "epoch", "seed") if k in meta}
+    if "cfg" in meta:
+        kept["cfg"] = plain_config(Config.fromstring(meta["cfg"], ".py")).pretty_text
+    save_atomically(dict(meta=kept, state_dict=plain), target)
+    return len(state_dict) - len(plain)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("checkpoint", help="checkpoint written by a training with HL")
+    parser.add_argument("out", help="file to write")
+    args = parser.parse_args()
+    dropped = export_checkpoint(args.checkpoint, args.out)
+    print(f"{args.out}: {dropped} tensors of the HL branch left out")
+
+
+if __name__ == "__main__":
+    main_line(main)

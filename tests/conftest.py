@@ -1,0 +1,219 @@
+"""Tiny models, batches and data sets that several test modules use."""
+
+import logging
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from mmseg.utils import register_all_modules
+
+import core.segmentors  # noqa: F401
+from core.engine.configs import fit_norm, load_config, without_pretrained
+
+CLASSES = 5
+ROOT = Path(__file__).resolve().parents[1]
+
+warnings.filterwarnings("ignore", module="mmseg|mmengine|mmcv")
+register_all_modules(init_default_scope=True)
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    """mmengine logs every initialised parameter."""
+    logging.disable(logging.INFO)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def _head(type_="FCNHead", **more):
+    head = dict(
+        type=type_,
+        in_channels=32,
+        in_index=2,
+        channels=8,
+        num_convs=1,
+        concat_input=False,
+        dropout_ratio=0.1,
+        num_classes=CLASSES,
+        norm_cfg=dict(type="BN"),
+        align_corners=False,
+        loss_decode=dict(type="CrossEntropyLoss", use_sigmoid=False, loss_weight=1.0),
+    )
+    head.update(more)
+    return head
+
+
+@pytest.fixture
+def tiny_config():
+    """``tiny_config(kind)``: a whole small config, kind "plain" (FCN) or "cascade" (OCRNet)."""
+
+    def make(kind: str = "plain") -> Config:
+        model = dict(
+            type="EncoderDecoder",
+            data_preprocessor=dict(
+                type="SegDataPreProcessor",
+                mean=[127.5] * 3,
+                std=[60.0] * 3,
+                bgr_to_rgb=True,
+                pad_val=0,
+                seg_pad_val=255,
+                size=(32, 48),
+            ),
+            backbone=dict(
+                type="ResNetV1c",
+                depth=18,
+                base_channels=8,
+                stem_channels=8,
+                strides=(1, 2, 1, 1),
+                dilations=(1, 1, 2, 4),
+                norm_cfg=dict(type="BN"),
+            ),
+            decode_head=_head(in_channels=64, in_index=3),
+            auxiliary_head=_head(loss_decode=dict(type="CrossEntropyLoss", loss_weight=0.4)),
+            train_cfg=dict(),
+            test_cfg=dict(mode="whole"),
+        )
+        if kind == "cascade":
+            ocr = _head("OCRHead", in_channels=64, in_index=3, ocr_channels=8)
+            for key in ("num_convs", "concat_input"):
+                ocr.pop(key)
+            first = _head(loss_decode=dict(type="CrossEntropyLoss", loss_weight=0.4))
+            model.update(
+                type="CascadeEncoderDecoder",
+                num_stages=2,
+                decode_head=[first, ocr],
+                auxiliary_head=None,
+            )
+        return Config(
+            dict(
+                model=model,
+                optim_wrapper=dict(
+                    type="OptimWrapper", optimizer=dict(type="SGD", lr=0.05, momentum=0.9)
+                ),
+                param_scheduler=[
+                    dict(type="PolyLR", power=0.9, begin=0, end=12, eta_min=1e-4, by_epoch=False)
+                ],
+                train_cfg=dict(type="IterBasedTrainLoop", max_iters=12, val_interval=6),
+                val_cfg=dict(type="ValLoop"),
+                test_cfg=dict(type="TestLoop"),
+                log_processor=dict(window_size=1),  # the very losses, not a running mean
+                default_hooks=dict(
+                    timer=dict(type="IterTimerHook"),
+                    logger=dict(type="LoggerHook", interval=1),
+                    param_scheduler=dict(type="ParamSchedulerHook"),
+                    checkpoint=dict(type="CheckpointHook", interval=3, max_keep_ckpts=3),
+                    sampler_seed=dict(type="DistSamplerSeedHook"),
+                ),
+            )
+        )
+
+    return make
+
+
+@pytest.fixture
+def tiny_batch():
+    """``tiny_batch()``: two normalised images (2, 3, H, W) and their data samples, some void."""
+
+    def make(classes: int = CLASSES, ignored: float = 0.1, size: tuple[int, int] = (32, 48)):
+        g = torch.Generator().manual_seed(0)
+        images = torch.randn(2, 3, *size, generator=g)
+        labels = torch.randint(0, classes, (2, 1, *size), generator=g)
+        labels[torch.rand(labels.shape, generator=g) < ignored] = 255
+        meta = dict(img_shape=size, ori_shape=size, pad_shape=size)
+        samples = [
+            SegDataSample(gt_sem_seg=PixelData(data=label), metainfo=meta) for label in labels
+        ]
+        return images, samples
+
+    return make
+
+
+@pytest.fixture
+def build():
+    """``build(cfg, seed)``: the model of a config, initialised from a seed."""
+
+    def make(cfg: Config, seed: int = 0) -> torch.nn.Module:
+        torch.manual_seed(seed)
+        model = MODELS.build(cfg.model)
+        model.init_weights()
+        return model
+
+    return make
+
+
+@pytest.fixture
+def shrunk():
+    """``shrunk(name)``: an mmseg config made small enough for one CPU step."""
+
+    def make(name: str) -> Config:
+        cfg = load_config(name)
+        fit_norm(cfg, synchronized=False)
+        without_pretrained(cfg)
+        return cfg
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory) -> dict:
+    """A data set on disk: 8 images of 48 x 32 (W x H) in 5 classes, as loaders of a config."""
+    folder = tmp_path_factory.mktemp("tiny")
+    rng = np.random.default_rng(0)
+    for part in ("img", "ann"):
+        (folder / part).mkdir()
+    for i in range(8):
+        label = np.kron(rng.integers(0, CLASSES, (4, 6)), np.ones((8, 8))).astype(np.uint8)
+        image = (label[..., None] * 45 + rng.integers(0, 40, (32, 48, 3))).astype(np.uint8)
+        label[:2] = 255
+        cv2.imwrite(str(folder / "img" / f"{i}.png"), image)
+        cv2.imwrite(str(folder / "ann" / f"{i}.png"), label)
+
+    def loader(train: bool) -> dict:
+        pipeline = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")]
+        if train:
+            pipeline += [
+                dict(type="RandomResize", scale=(48, 32), ratio_range=(1.0, 1.5), keep_ratio=True),
+                dict(type="RandomCrop", crop_size=(32, 48)),
+                dict(type="RandomFlip", prob=0.5),
+                dict(type="PhotoMetricDistortion"),
+            ]
+        return dict(
+            batch_size=2 if train else 1,
+            num_workers=0,
+            sampler=dict(type="InfiniteSampler" if train else "DefaultSampler", shuffle=train),
+            dataset=dict(
+                type="BaseSegDataset",
+                data_root=str(folder),
+                data_prefix=dict(img_path="img", seg_map_path="ann"),
+                img_suffix=".png",
+                seg_map_suffix=".png",
+                metainfo=dict(
+                    classes=tuple(f"class {k}" for k in range(CLASSES)),
+                    palette=[[50 * k, 255 - 50 * k, 20 * k] for k in range(CLASSES)],
+                ),
+                pipeline=[*pipeline, dict(type="PackSegInputs")],
+            ),
+        )
+
+    metric = dict(type="IoUMetric", iou_metrics=["mIoU"])
+    return dict(
+        train_dataloader=loader(True),
+        val_dataloader=loader(False),
+        test_dataloader=loader(False),
+        val_evaluator=metric,
+        test_evaluator=metric,
+    )

@@ -1,0 +1,119 @@
+"""Checkpoint files: whole or absent, and never code."""
+
+import errno
+import os
+import pickle
+
+import pytest
+import torch
+from mmengine.runner.checkpoint import CheckpointLoader
+
+from core.engine.checkpoint import (
+    CheckpointError,
+    checkpoints_in,
+    load_checkpoint,
+    save_atomically,
+    to_plain,
+    write_atomically,
+)
+
+
+class Malicious:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_round_trip(tmp_path):
+    save_atomically(dict(state_dict=dict(a=torch.arange(3)), meta=dict(iter=3)), tmp_path / "a.pth")
+    loaded = load_checkpoint(tmp_path / "a.pth")
+    assert torch.equal(loaded["state_dict"]["a"], torch.arange(3))
+    assert loaded["meta"] == dict(iter=3)
+    assert os.listdir(tmp_path) == ["a.pth"]
+
+
+@pytest.mark.parametrize("load", [load_checkpoint, CheckpointLoader.load_checkpoint])
+def test_code_in_a_checkpoint_is_not_run(load, tmp_path):
+    path, trap = tmp_path / "bad.pth", tmp_path / "trap"
+    torch.save(dict(state_dict={}, x=Malicious(trap)), path)
+    with pytest.raises(CheckpointError, match="could run code; refused"):
+        load(str(path))
+    assert not trap.exists()
+
+
+def test_an_old_style_pickle_is_not_run_either(tmp_path):
+    path, trap = tmp_path / "bad.pth", tmp_path / "trap"
+    path.write_bytes(pickle.dumps(Malicious(trap)))
+    with pytest.raises(CheckpointError, match=r"bad\.pth"):
+        load_checkpoint(path)
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize("keep", [0, 100, 0.5, 0.99])
+def test_truncated_files_are_named(keep, tmp_path):
+    path = tmp_path / "cut.pth"
+    save_atomically(dict(state_dict=dict(a=torch.randn(1000))), path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep if keep == 0 or keep > 1 else keep * len(content))])
+    with pytest.raises(CheckpointError, match=r"cut\.pth: damaged"):
+        load_checkpoint(path)
+
+
+def test_missing_and_foreign_files_are_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"none\.pth: no such checkpoint"):
+        load_checkpoint(tmp_path / "none.pth")
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(CheckpointError, match="a list, not a state dict"):
+        load_checkpoint(tmp_path / "list.pth")
+
+
+def test_a_bare_state_dict_is_taken(tmp_path):
+    torch.save(dict(w=torch.ones(2)), tmp_path / "bare.pth")
+    assert torch.equal(load_checkpoint(tmp_path / "bare.pth")["state_dict"]["w"], torch.ones(2))
+
+
+def test_full_disk_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.pth"
+    write_atomically(b"old", path)
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CheckpointError, match=r"No space left.*earlier checkpoints are untouched"):
+        write_atomically(b"new", path)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.pth"]
+
+
+def test_latest_first_by_number(tmp_path):
+    for name in ("iter_9.pth", "iter_10.pth", "iter_100.pth", "iter_x.pth", ".iter_11.pth.1.tmp"):
+        (tmp_path / name).touch()
+    assert [p.name for p in checkpoints_in(tmp_path)] == [
+        "iter_100.pth",
+        "iter_10.pth",
+        "iter_9.pth",
+    ]
+
+
+def test_to_plain_survives_the_safe_load(tmp_path):
+    import numpy as np
+
+    value = dict(a=np.float64(1.5), b=(np.int64(2), [np.array([1, 2])]), c="x")
+    plain = to_plain(value)
+    assert plain == dict(a=1.5, b=(2, [[1, 2]]), c="x")
+    torch.save(plain, tmp_path / "p.pth")
+    assert torch.load(tmp_path / "p.pth", weights_only=True) == plain
+
+
+def test_a_failed_download_is_one_line(monkeypatch, tmp_path):
+    def offline(url, path):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    for source in ("https://example.invalid/x.pth", "open-mmlab://resnet18_v1c"):
+        with pytest.raises(CheckpointError, match=r"could not download.*--no-pretrained"):
+            CheckpointLoader.load_checkpoint(source)

@@ -1,0 +1,284 @@
+"""Runs on a tiny data set: resume bit by bit, kills, signals, damaged files, panels, results."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from mmengine.runner import Runner
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
+from mmseg.registry import MODELS
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from core.convert import to_hl
+from core.engine import run
+from core.engine.checkpoint import checkpoints_in, load_checkpoint
+from core.engine.configs import ConfigError, load_config, prepare, scale_schedule
+from core.engine.hooks import NotFinite
+from core.engine.sampling import SeededDataset
+from core.export import export_checkpoint
+
+
+@pytest.fixture
+def config(tiny_config, tiny_data, fresh_mmengine):
+    """``config(work_dir, ...)``: a prepared run of 12 iterations, checkpoints every 3."""
+
+    def make(work_dir, hl=True, resume=False, kind="plain", seed=0, **hl_options):
+        fresh_mmengine()
+        cfg = tiny_config(kind)
+        cfg.merge_from_dict(tiny_data)
+        cfg = to_hl(cfg, **hl_options) if hl else cfg
+        return prepare(cfg, work_dir=work_dir, title="tiny", seed=seed, resume=resume)
+
+    return make
+
+
+def losses_of(work_dir):
+    return run.read_curves(work_dir)["loss"]
+
+
+def weights_of(work_dir, step=12):
+    return load_checkpoint(work_dir / f"iter_{step}.pth")["state_dict"]
+
+
+@pytest.fixture(scope="module")
+def _runs(tmp_path_factory):
+    """Finished runs that several tests compare with, by name."""
+    return dict(folder=tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture
+def finished(_runs, config):
+    """The work_dir and result of one uninterrupted run with HL."""
+    work_dir = _runs["folder"] / "finished"
+    if "result" not in _runs:
+        _runs["result"] = run.train(config(work_dir), pictures=2, model="tiny", arm="hl", seed=0)
+    return work_dir, _runs["result"]
+
+
+def test_result_holds_what_a_report_needs(finished):
+    work_dir, result = finished
+    assert result == json.loads((work_dir / "result.json").read_text())
+    assert 0 < result["mIoU"] <= 1
+    classes = [v for v in result["IoU"].values() if v is not None]
+    assert len(result["IoU"]) == 5
+    assert np.mean(classes) == pytest.approx(result["mIoU"], abs=1e-4)
+    assert [step for step, _ in result["curves"]["loss"]] == list(range(1, 13))
+    assert {"loss_ce", "loss_hl", "ce", "lr", "mIoU"} <= result["curves"].keys()
+    assert result["seconds_per_iter"] > 0 and result["peak_memory_mib"] > 0
+    for stem in result["pictures"]:
+        for name in ("image", "label", "pred", "hl"):
+            assert (work_dir / "pictures" / f"{stem}_{name}.png").stat().st_size > 50
+
+
+def test_tensorboard_holds_both_losses_and_the_panel(finished):
+    work_dir, _ = finished
+    (folder,) = work_dir.glob("*/vis_data")
+    events = EventAccumulator(str(folder), size_guidance=dict(images=0)).Reload()
+    assert {"decode.loss_ce", "decode.loss_hl", "lr", "mIoU"} <= set(events.Tags()["scalars"])
+    images = events.Images("panel")
+    assert [image.step for image in images] == [4, 8, 12]
+    assert (images[0].height, images[0].width) == (32, 4 * 48 + 3 * 4)
+
+
+def test_checkpoints_are_pruned_after_the_new_one(finished):
+    assert [p.name for p in checkpoints_in(finished[0])] == [
+        "iter_12.pth",
+        "iter_9.pth",
+        "iter_6.pth",
+    ]
+
+
+def test_same_seed_same_run_another_seed_another(finished, config, tmp_path):
+    run.train(config(tmp_path / "again"), pictures=1)
+    assert losses_of(tmp_path / "again") == losses_of(finished[0])
+    run.train(config(tmp_path / "other", seed=1), pictures=1)
+    assert losses_of(tmp_path / "other") != losses_of(finished[0])
+
+
+@pytest.mark.parametrize("kind", ["plain", "cascade"])
+@pytest.mark.parametrize("cut", [3, 6])  # 6: validation is due at the cut
+def test_resumed_run_equals_the_uninterrupted_one(kind, cut, config, killed, tmp_path):
+    """Weights, HL branch, optimizer, schedule, samples, dropout: equal to the bit, twice cut."""
+    run.train(config(tmp_path / "whole", kind=kind), pictures=1)
+    work_dir = tmp_path / "cut"
+    for stop in (cut, cut + 3):
+        cfg = config(work_dir, kind=kind, resume=True)
+        cfg.custom_hooks.append(dict(type="KillHook", step=stop))
+        with pytest.raises(killed):
+            run.train(cfg, pictures=1)
+    run.train(config(work_dir, kind=kind, resume=True), pictures=1)
+
+    assert losses_of(work_dir) == losses_of(tmp_path / "whole")
+    whole, resumed = (load_checkpoint(d / "iter_12.pth") for d in (tmp_path / "whole", work_dir))
+    for key, value in whole["state_dict"].items():
+        assert torch.equal(resumed["state_dict"][key], value), key
+    for old, new in zip(
+        whole["optimizer"]["state"].values(), resumed["optimizer"]["state"].values(), strict=True
+    ):
+        assert torch.equal(old["momentum_buffer"], new["momentum_buffer"])
+
+
+def test_samples_do_not_depend_on_workers(config, tmp_path):
+    loaders = []
+    for workers in (0, 2):
+        cfg = config(tmp_path / str(workers))
+        cfg.train_dataloader.num_workers = workers
+        loaders.append(iter(Runner.build_dataloader(cfg.train_dataloader, seed=0)))
+    for _ in range(5):
+        a, b = next(loaders[0]), next(loaders[1])
+        assert all(torch.equal(x, y) for x, y in zip(a["inputs"], b["inputs"], strict=True))
+
+
+def test_loading_a_sample_leaves_the_generators_alone(tiny_data):
+    dataset = SeededDataset(tiny_data["train_dataloader"]["dataset"])
+    torch.manual_seed(0)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    first, second = dataset[(0, 7, 1)], dataset[(0, 8, 1)]
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1] == before[1]).all()
+    assert not torch.equal(first["inputs"], second["inputs"])
+
+
+def test_a_damaged_latest_checkpoint_falls_back_to_the_one_before(config, tmp_path, caplog):
+    run.train(config(tmp_path), pictures=1)
+    whole = weights_of(tmp_path)
+    latest = tmp_path / "iter_12.pth"
+    latest.write_bytes(latest.read_bytes()[:1000])
+    run.train(config(tmp_path, resume=True), pictures=1)
+    for key, value in weights_of(tmp_path).items():
+        assert torch.equal(value, whole[key]), key
+
+
+def test_work_dir_with_checkpoints_is_not_overwritten(finished, config):
+    with pytest.raises(ConfigError, match=r"holds checkpoints up to iter_12\.pth: go on with"):
+        run.train(config(finished[0]))
+
+
+def test_nan_stops_and_keeps_the_last_good_checkpoint(config, tmp_path):
+    cfg = config(tmp_path)
+    cfg.custom_hooks.append(dict(type="PoisonHook", step=5))
+    with pytest.raises(NotFinite, match=r"at iteration 5; the last good checkpoint is .*iter_3"):
+        run.train(cfg)
+    assert [p.name for p in checkpoints_in(tmp_path)] == ["iter_3.pth"]
+    assert all(torch.isfinite(v.float()).all() for v in weights_of(tmp_path, 3).values())
+
+
+def test_exported_checkpoint_is_plain_mmsegs(finished, tiny_config, tiny_batch, tmp_path):
+    """Strict load into the plain config by mmengine's own function, logits equal to the bit."""
+    work_dir, _ = finished
+    source, target = work_dir / "iter_12.pth", tmp_path / "plain.pth"
+    assert export_checkpoint(source, target) > 0
+    plain = MODELS.build(tiny_config().model).eval()
+    checkpoint = torch.load(target, weights_only=True)
+    _load_checkpoint_to_model(plain, checkpoint, strict=True)
+    hl = MODELS.build(to_hl(tiny_config()).model).eval()
+    hl.load_state_dict(load_checkpoint(source)["state_dict"])
+    images, samples = tiny_batch()
+    for a, b in zip(plain.predict(images, samples), hl.predict(images, samples), strict=True):
+        assert torch.equal(a.seg_logits.data, b.seg_logits.data)
+    assert checkpoint["meta"]["dataset_meta"]["classes"][0] == "class 0"
+    from mmengine.config import Config
+
+    assert Config.fromstring(checkpoint["meta"]["cfg"], ".py").model.type == "EncoderDecoder"
+
+
+def test_test_gives_the_metrics_of_training(finished, config, tmp_path):
+    work_dir, result = finished
+    export_checkpoint(work_dir / "iter_12.pth", tmp_path / "plain.pth")
+    for checkpoint in (work_dir / "iter_12.pth", tmp_path / "plain.pth"):
+        metrics = run.test(config(tmp_path, hl=False), checkpoint)
+        assert metrics["mIoU"] / 100 == pytest.approx(result["mIoU"], abs=1e-9)
+
+
+def test_a_checkpoint_of_another_model_is_refused(finished, config, tmp_path):
+    with pytest.raises(ConfigError, match="does not fit the config"):
+        run.test(config(tmp_path, kind="cascade"), finished[0] / "iter_12.pth")
+
+
+def test_schedule_shrinks_as_a_whole():
+    cfg = load_config("mmseg::segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024.py")
+    scale_schedule(cfg, 16000)
+    assert cfg.train_cfg.max_iters == 16000
+    assert [(s.begin, s.end) for s in cfg.param_scheduler] == [(0, 150), (150, 16000)]
+
+
+def test_amp_without_a_gpu_is_refused(tiny_config):
+    if torch.cuda.is_available():
+        pytest.skip("a GPU is here")
+    with pytest.raises(ConfigError, match="--amp needs a GPU"):
+        prepare(tiny_config(), work_dir="x", amp=True)
+
+
+SCRIPT = """
+import sys
+from mmengine.config import Config
+from core.engine import run
+from core.engine.cli import main_line
+main_line(lambda: run.train(Config.fromfile(sys.argv[1]), pictures=1))
+"""
+
+
+def start(cfg, tmp_path, *launch):
+    path = tmp_path / "config.py"
+    cfg.dump(path)
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    return subprocess.Popen(
+        [sys.executable, *launch, str(script), str(path)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path), OMP_NUM_THREADS="1"),
+    )
+
+
+def wait_for(condition, process, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_process_goes_on_as_if_nothing_was(number, finished, config, tmp_path):
+    """SIGTERM leaves a checkpoint of the very step; SIGKILL the last one written; both go on."""
+    work_dir = tmp_path / "work"
+    cfg = config(work_dir, resume=True)
+    cfg.default_hooks.checkpoint.interval = 2
+    cfg.custom_hooks = [h for h in cfg.custom_hooks if h["type"] != "PanelHook"]
+    process = start(cfg, tmp_path)
+    wait_for(lambda: checkpoints_in(work_dir), process)
+    process.send_signal(number)
+    error = process.communicate(timeout=120)[1]
+    if number == signal.SIGTERM and process.returncode:
+        assert process.returncode == 128 + number
+        assert "SIGTERM: saved iteration" in error
+    process = start(cfg, tmp_path)
+    error = process.communicate(timeout=120)[1]
+    assert process.returncode == 0, error
+    whole = weights_of(finished[0])
+    for key, value in weights_of(work_dir).items():
+        assert torch.allclose(value, whole[key], atol=1e-6), key  # another number of threads
+
+
+def test_two_processes_share_one_gradient(config, tmp_path):
+    """torchrun with gloo: both ranks train, the branch included, and one result is written."""
+    cfg = config(tmp_path / "two")
+    cfg.launcher = "pytorch"
+    cfg.train_cfg.max_iters = 3
+    cfg.custom_hooks = [h for h in cfg.custom_hooks if h["type"] != "PanelHook"]
+    process = start(cfg, tmp_path, "-m", "torch.distributed.run", "--standalone",
+                    "--nproc_per_node=2")  # fmt: skip
+    error = process.communicate(timeout=240)[1]
+    assert process.returncode == 0, error
+    checkpoint = load_checkpoint(tmp_path / "two" / "iter_3.pth")
+    assert len(checkpoint["random_states"]) == 2
+    result = json.loads((tmp_path / "two" / "result.json").read_text())
+    assert result["max_iters"] == 3
