@@ -1,0 +1,207 @@
+"""Charts as inline SVG that takes its colours and its font from the page around it."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from core.report.tables import ARMS, Row
+
+# Matplotlib knows no CSS variables: it draws in stand-in colours, replaced in the text of the SVG.
+INK, MUTED, RULE, PAPER = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04"
+ARM_COLOR = dict(zip(ARMS, ("#0a0b05", "#0a0b06", "#0a0b07"), strict=True))
+_VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper"}
+_VARIABLES |= {color: arm for arm, color in ARM_COLOR.items()}
+
+_STYLE = {
+    "font.size": 9,
+    "font.sans-serif": ["DejaVu Sans"],
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": RULE,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "xtick.color": RULE,
+    "ytick.color": RULE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": INK,
+    "svg.fonttype": "none",
+}
+_BINS = 150  # points of a curve: as many as a chart of this size can show
+
+
+class _Chart:
+    """A figure with one set of axes in the house style; ``svg()`` ends it."""
+
+    def __init__(self, width: float, height: float, label: str) -> None:
+        """``width`` and ``height`` in inches; ``label`` says what is drawn, and is unique."""
+        self.label = label
+        self._style = matplotlib.rc_context({**_STYLE, "svg.hashsalt": label})
+        self._size = width, height
+
+    def __enter__(self) -> tuple[_Chart, Axes]:
+        self._style.__enter__()
+        self.figure = Figure(figsize=self._size, layout="constrained")
+        return self, self.figure.subplots()
+
+    def __exit__(self, *error: object) -> None:
+        if error[0] is None:
+            buffer = io.StringIO()
+            self.figure.savefig(buffer, format="svg", transparent=True)
+            self.svg = _inline(buffer.getvalue(), self.label)
+        self._style.__exit__(*error)
+
+
+def _inline(svg: str, label: str) -> str:
+    """An SVG file as an element of an HTML page."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    # Group names such as axes_1 repeat between charts; what is referred to has a salted hash.
+    svg = re.sub(r'<g id="[a-z.]+_?\d*"', "<g", svg)
+    svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
+    svg = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--sans)", svg)
+    for color, name in _VARIABLES.items():
+        svg = svg.replace(color, f"var(--{name})")
+    role = f'<svg role="img" aria-label="{html.escape(label)}" '
+    return svg.replace("<svg ", role, 1).strip()
+
+
+def miou_chart(rows: Sequence[Row], span: float) -> str:
+    """mIoU of each arm of one model: a dot per seed, a tick at the mean, one line per seed.
+
+    Args:
+        rows: the model's rows.
+        span: width of the axis in points. The same for all models, so that equal differences
+            look equal beside each other.
+    """
+    label = f"mIoU of each arm and seed, {rows[0].title} ({rows[0].model})"
+    with _Chart(4.4, 0.75 + 0.34 * len(rows), label) as (chart, axes):
+        seeds = sorted({seed for row in rows if row.miou for seed in row.miou.by_seed})
+        for seed in seeds:
+            path = [
+                (100 * row.miou.by_seed[seed], y)
+                for y, row in enumerate(rows)
+                if row.miou and seed in row.miou.by_seed
+            ]
+            axes.plot(*zip(*path, strict=True), color=MUTED, linewidth=0.7, alpha=0.6, zorder=1)
+        values = []
+        for y, row in enumerate(rows):
+            if row.miou is None:
+                continue
+            seen = [100 * value for value in row.miou.by_seed.values()]
+            values += seen
+            color = ARM_COLOR[row.arm]
+            axes.plot([100 * row.miou.mean] * 2, [y - 0.3, y + 0.3], color=color, linewidth=2.2)
+            axes.plot(seen, [y] * len(seen), "o", color=color, markersize=6, markeredgecolor=PAPER)
+        middle = (min(values) + max(values)) / 2 if values else 0
+        axes.set_xlim(middle - span / 2, middle + span / 2)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_yticks(range(len(rows)), [row.name for row in rows])
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.grid(axis="x")
+        axes.set_xlabel("mIoU, %")
+    return chart.svg
+
+
+def class_chart(rows: Sequence[Row], classes: Sequence[str]) -> str:
+    """Per-class IoU minus the baseline's: a bar for +HL, a ring for scale-matched CE.
+
+    Args:
+        rows: one model's rows.
+        classes: top to bottom.
+    """
+    label = f"IoU per class minus the baseline's, {rows[0].title} ({rows[0].model})"
+    with _Chart(4.6, 0.75 + 0.28 * len(classes), label) as (chart, axes):
+        for row in rows:
+            seen = [(y, row.delta_iou.get(name)) for y, name in enumerate(classes)]
+            seen = [(y, stat) for y, stat in seen if stat]
+            at = [y for y, _ in seen]
+            mean = [100 * stat.mean for _, stat in seen]
+            color = ARM_COLOR[row.arm]
+            if row.arm == "hl":
+                axes.barh(at, mean, height=0.6, color=color, alpha=0.4)
+                axes.errorbar(
+                    mean,
+                    at,
+                    xerr=[100 * (stat.std or 0) for _, stat in seen],
+                    fmt="none",
+                    ecolor=color,
+                    elinewidth=1.3,
+                )
+            else:
+                ring = dict(markerfacecolor=PAPER, markeredgewidth=1.4, markersize=5)
+                axes.plot(mean, at, "o", color=color, zorder=3, **ring)
+        axes.axvline(0, color=MUTED, linewidth=0.9)
+        axes.set_ylim(len(classes) - 0.4, -0.6)
+        axes.set_yticks(range(len(classes)), classes)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.grid(axis="x")
+        axes.set_xlabel("IoU minus baseline, points")
+    return chart.svg
+
+
+Curve = Sequence[Sequence[float]]
+
+
+def _thin(curve: Curve) -> np.ndarray:
+    """(n, 2) points, finite and in order; a long curve averaged in ``_BINS`` bins."""
+    points = np.array([p for p in curve if p[1] is not None], dtype=float).reshape(-1, 2)
+    points = points[np.isfinite(points).all(1)]
+    points = points[np.argsort(points[:, 0], kind="stable")]
+    if len(points) <= _BINS:
+        return points
+    return np.array([part.mean(0) for part in np.array_split(points, _BINS)])
+
+
+def curve_chart(name: str, title: str, curves: Mapping[str, Sequence[Curve]], label: str) -> str:
+    """One quantity over the iterations: a thin line per seed, a thick one for their mean.
+
+    Args:
+        name: key of the curves; ``mIoU`` is drawn in percent.
+        title: printed above.
+        curves: per arm, the ``[[iteration, value], ...]`` of each seed.
+        label: says what is drawn, and is unique.
+    """
+    with _Chart(3.4, 2.3, label) as (chart, axes):
+        for arm, of_arm in curves.items():
+            lines = [line for curve in of_arm if len(line := _thin(curve))]
+            if not lines:
+                continue
+            scale = 100 if name == "mIoU" else 1
+            mark = "o" if max(map(len, lines)) == 1 else ""  # a line of one point is not seen
+            for line in lines:
+                style = dict(color=ARM_COLOR[arm], linewidth=0.6, alpha=0.45, markersize=3)
+                axes.plot(line[:, 0], scale * line[:, 1], mark + "-", **style)
+            # Seeds may have logged at other iterations: mean where all of them have values.
+            grid = max(lines, key=len)[:, 0]
+            first, last = max(line[0, 0] for line in lines), min(line[-1, 0] for line in lines)
+            grid = grid[(grid >= first) & (grid <= last)]
+            mean = np.mean([np.interp(grid, line[:, 0], line[:, 1]) for line in lines], axis=0)
+            axes.plot(grid, scale * mean, color=ARM_COLOR[arm], linewidth=1.7)
+        axes.set_title(title)
+        axes.margins(x=0.02)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.tick_params(axis="y", labelcolor=MUTED)
+        axes.grid(axis="y")
+        axes.set_xlabel("iteration")
+    return chart.svg

@@ -1,0 +1,53 @@
+"""Picture files as data URIs, small enough for a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+MAX_WIDTH = 640  # pixels; wider pictures are reduced
+
+
+def _uri(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def embed(path: Path, *, photo: bool) -> str | None:
+    """A picture file as a data URI, or ``None`` if it is missing or cannot be read.
+
+    Args:
+        path: any picture that Pillow reads.
+        photo: as JPEG, reduced smoothly; otherwise as PNG whose pixels keep the exact colours of
+            the file, as a label map needs.
+    """
+    try:
+        with Image.open(path) as file:
+            image = file.convert("RGB")
+    except OSError:
+        return None
+    if image.width > MAX_WIDTH:
+        size = MAX_WIDTH, max(1, round(image.height * MAX_WIDTH / image.width))
+        way = Image.Resampling.LANCZOS if photo else Image.Resampling.NEAREST
+        image = image.resize(size, way)
+    data = io.BytesIO()
+    if photo:
+        image.save(data, "JPEG", quality=88, optimize=True)
+        return _uri("jpeg", data.getvalue())
+    _indexed(image).save(data, "PNG", optimize=True)
+    return _uri("png", data.getvalue())
+
+
+def _indexed(image: Image.Image) -> Image.Image:
+    """The same picture with a palette, a third of the size, if it has at most 256 colours."""
+    packed = np.asarray(image).astype(np.uint32) @ np.array([65536, 256, 1], dtype=np.uint32)
+    colors, index = np.unique(packed, return_inverse=True)
+    if len(colors) > 256:
+        return image
+    indexed = Image.fromarray(index.reshape(packed.shape).astype(np.uint8))
+    rgb = np.stack([colors >> 16, colors >> 8 & 255, colors & 255], axis=1)
+    indexed.putpalette(rgb.astype(np.uint8).tobytes())
+    return indexed

@@ -1,0 +1,102 @@
+"""The page's style sheet: one column of text, ruled tables, quiet colours."""
+
+CSS = """
+:root {
+  color-scheme: light dark;
+  --serif: Charter, "Bitstream Charter", "Sitka Text", Cambria, Georgia, serif;
+  --sans: "Helvetica Neue", "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif;
+  --mono: ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace;
+  --paper: #fffefb; --ink: #1d1d1b; --muted: #62625d; --rule: #d9d8d0; --tint: #f5f4ee;
+  --baseline: #70757c; --ce-scaled: #d98300; --hl: #0066ad;
+}
+@media screen and (prefers-color-scheme: dark) {
+  :root {
+    --paper: #16171a; --ink: #e6e5e0; --muted: #9d9d97; --rule: #37383d; --tint: #1f2024;
+    --baseline: #a3a9b1; --ce-scaled: #f0a63a; --hl: #5cb3ec;
+  }
+}
+* { box-sizing: border-box; }
+html { -webkit-text-size-adjust: 100%; }
+body {
+  margin: 0 auto; padding: 3rem 1.5rem 4rem; max-width: 66rem;
+  background: var(--paper); color: var(--ink); font: 1.0625rem/1.55 var(--serif);
+  -webkit-print-color-adjust: exact; print-color-adjust: exact;
+}
+h1 { font-size: 1.9rem; line-height: 1.2; font-weight: 600; margin: 0 0 1.4rem; }
+h2 {
+  font-size: 1.25rem; font-weight: 600; margin: 3.2rem 0 .8rem; padding-top: .7rem;
+  border-top: 1px solid var(--rule);
+}
+h3 + .charts { margin-top: .5rem; }
+h3 { font-size: 1.0625rem; font-weight: 600; margin: 1.8rem 0 .5rem; }
+h3 small, figcaption small { font-weight: 400; color: var(--muted); }
+p, ul { max-width: 44rem; margin: 0 0 .9rem; }
+ul { padding-left: 1.2rem; }
+li { margin-bottom: .35rem; }
+.caption { color: var(--muted); font-size: .92rem; }
+code { font: .84em/1.5 var(--mono); overflow-wrap: anywhere; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1.4rem; margin: 0; }
+dt { color: var(--muted); }
+dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
+.scroll { overflow-x: auto; margin: 0 0 .9rem; }
+table {
+  border-collapse: collapse; font: .875rem/1.4 var(--sans); font-variant-numeric: tabular-nums;
+  border-top: 1.5px solid var(--ink); border-bottom: 1.5px solid var(--ink);
+}
+table.text { min-width: min(100%, 44rem); }
+table.wide { width: 100%; }
+th, td { padding: .3rem .8rem .3rem 0; text-align: right; white-space: nowrap; font-weight: 400; }
+th:last-child, td:last-child { padding-right: 0; }
+th.l, td.l { text-align: left; }
+thead th { border-bottom: 1px solid var(--muted); vertical-align: bottom; color: var(--muted); }
+tbody.model + tbody.model th.model { border-top: 1px solid var(--rule); }
+th.model { padding-top: .7rem; font-weight: 600; white-space: normal; }
+tbody.model tr:last-child td { padding-bottom: .6rem; }
+tbody.model td.l:first-child { padding-left: .9rem; }
+tr.mean th, tr.mean td { border-top: 1px solid var(--rule); }
+.sd { color: var(--muted); }
+.key { display: inline-block; width: .65em; height: .65em; margin-right: .5em; border-radius: 50%; }
+.key.ring { border: .14em solid; background: none !important; }
+.swatch { display: inline-block; width: .8em; height: .8em; margin-right: .5em;
+  border: 1px solid var(--rule); vertical-align: -.06em; }
+.legend { display: flex; flex-wrap: wrap; gap: .25rem 1.2rem; padding: 0; margin: 0 0 .7rem;
+  max-width: none; list-style: none; font: .8125rem/1.5 var(--sans); }
+.legend li { margin: 0; }
+.ramp { display: inline-block; width: 9rem; height: .75em; margin: 0 .5em; vertical-align: -.05em; }
+.charts { display: grid; margin: 1.4rem 0 .5rem; gap: 1rem 1.6rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, var(--least)), 1fr)); }
+.charts svg { display: block; width: 100%; max-width: 29rem; height: auto; }
+.small svg { max-width: 23rem; }
+figure { margin: 0; min-width: 0; }
+figcaption { font: .8125rem/1.4 var(--sans); }
+.chart figcaption { font-weight: 600; margin-bottom: .2rem; }
+.beside { display: grid; gap: 1rem 3rem; align-items: start;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); }
+.beside svg { display: block; width: 100%; max-width: 32rem; height: auto; }
+.strip { display: grid; gap: .7rem; margin-bottom: .7rem; }
+.two { grid-template-columns: repeat(2, 1fr); }
+.four { grid-template-columns: repeat(4, 1fr); }
+.strip img { display: block; width: 100%; height: auto; background: var(--tint); }
+.strip figcaption { margin-top: .25rem; color: var(--muted); }
+.row { margin-top: .9rem; }
+.row > figcaption { font-weight: 600; margin-bottom: .35rem; }
+.missing { display: grid; place-items: center; aspect-ratio: 2; background: var(--tint);
+  color: var(--muted); font: .8125rem var(--sans); }
+@media screen and (max-width: 42rem) {
+  body { padding: 1.5rem 1rem 3rem; font-size: 1rem; }
+  h1 { font-size: 1.5rem; }
+  .four { grid-template-columns: repeat(2, 1fr); }
+  dl { gap: .2rem .9rem; }
+  thead th { white-space: normal; }
+  th, td { padding-right: .6rem; }
+  table { font-size: .8125rem; }
+}
+@media print {
+  :root { --paper: #fff; font-size: 11.5px; }
+  body { max-width: none; padding: 0; }
+  h2, h3 { break-after: avoid; }
+  figure, tr, .strip { break-inside: avoid; }
+  .four { grid-template-columns: repeat(4, 1fr); }
+  .scroll { overflow: visible; }
+}
+"""

@@ -1,0 +1,374 @@
+"""Tables against numbers worked out by hand; the page as a self-contained document."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.report import (
+    findings,
+    main_table,
+    summarize,
+    to_csv,
+    to_json,
+    to_markdown,
+    write_page,
+    write_report,
+)
+from core.report.pictures import MAX_WIDTH, embed
+
+
+def run(arm: str, seed: int, miou: float, model: str = "net", **more) -> dict:
+    return {
+        "track": "fully_supervised",
+        "data": "streets",
+        "model": model,
+        "title": f"The {model}",
+        "arm": arm,
+        "seed": seed,
+        "max_iters": 600,
+        "mIoU": miou,
+        "IoU": {"road": miou + 0.1, "pole": miou - 0.1, "train": None},
+        "seconds_per_iter": 0.2,
+        "peak_memory_mib": 800.0,
+        "num_params": 700_000,
+        "device": "CPU",
+        "date": "2026-11-23",
+        "versions": {"torch": "2.12.1"},
+        "curves": {
+            "loss_ce": [[i, 2 / i] for i in range(1, 400)],
+            "lr": [[1, 0.1]],
+            "mIoU": [[100, 0.2 + seed / 100], [200, miou]],
+        },
+        "pictures": ["town_1"],
+        "palette": [[128, 64, 128], [153, 153, 153], [0, 80, 100]],
+        "classes": ["road", "pole", "train"],
+        **more,
+    }
+
+
+@pytest.fixture
+def results() -> list[dict]:
+    """Seeds 0, 1, 2 of the baseline; HL lacks seed 1, scale-matched CE seeds 1 and 2."""
+    return [
+        run("hl", 2, 0.44, seconds_per_iter=0.30),
+        run("baseline", 0, 0.40),
+        run("baseline", 1, 0.45),
+        run("baseline", 2, 0.41),
+        run("hl", 0, 0.42, seconds_per_iter=0.26, IoU={"road": 0.6, "pole": None, "train": None}),
+        run("ce-scaled", 0, 0.41),
+        {"model": "net", "arm": "hl", "seed": 1, "error": "loss became NaN at 17 | stopped"},
+    ]
+
+
+def rows_of(table) -> dict:
+    return {row.arm: row for row in table.rows}
+
+
+# Tables
+
+
+def test_mean_std_and_paired_difference_by_hand(results):
+    rows = rows_of(summarize(results))
+    assert list(rows) == ["baseline", "ce-scaled", "hl"]
+    base, scaled, hl = rows.values()
+    assert base.miou.n == 3
+    assert base.miou.mean == pytest.approx(0.42)
+    assert base.miou.std == pytest.approx(0.0007**0.5)  # (0.02² + 0.03² + 0.01²) / 2
+    assert base.delta_baseline is None
+    # Paired: (0.42 - 0.40, 0.44 - 0.41), not the difference of means 0.43 - 0.42.
+    assert hl.delta_baseline.n == 2
+    assert hl.delta_baseline.mean == pytest.approx(0.025)
+    assert hl.delta_baseline.std == pytest.approx(0.005 * 2**0.5)
+    assert hl.delta_scaled.by_seed == pytest.approx({0: 0.01})
+    assert scaled.delta_scaled is None
+
+
+def test_cost_is_a_ratio_of_medians(results):
+    hl = rows_of(summarize(results))["hl"]
+    assert hl.seconds_per_iter == pytest.approx(0.28)
+    assert hl.time_ratio == pytest.approx(1.4)
+    assert hl.memory_ratio == pytest.approx(1.0)
+
+
+def test_cost_that_was_not_measured_is_a_dash():
+    table = summarize([run("baseline", 0, 0.4, peak_memory_mib=None), run("hl", 0, 0.4)])
+    assert rows_of(table)["hl"].memory_ratio is None
+    assert main_table(table).splitlines()[-1].endswith("– |")
+
+
+def test_one_seed_has_no_spread(results):
+    scaled = rows_of(summarize(results))["ce-scaled"]
+    assert scaled.miou.std is None
+    line = next(x for x in main_table(summarize(results)).splitlines() if "Scale-matched" in x)
+    assert "±" not in line
+    assert "41.00" in line
+
+
+def test_null_class_is_left_out_of_the_mean(results):
+    table = summarize(results)
+    hl = rows_of(table)["hl"]
+    assert hl.iou["train"] is None
+    assert hl.iou["pole"].by_seed == pytest.approx({2: 0.34})  # seed 0 has null
+    assert hl.delta_iou["pole"].mean == pytest.approx(0.34 - 0.31)
+    assert hl.iou["road"].mean == pytest.approx((0.6 + 0.54) / 2)
+
+
+def test_an_arm_without_any_run_of_a_model_is_a_row_of_dashes(results):
+    table = summarize([*results, run("baseline", 0, 0.3, model="other")])
+    other = [row for row in table.rows if row.model == "other"]
+    assert [row.arm for row in other] == ["baseline", "ce-scaled", "hl"]
+    assert other[2].miou is None
+    cells = [c.strip() for c in main_table(table).splitlines()[-1].strip("|").split("|")]
+    assert cells == ["", "+HL", "0", "–", "–", "–", "–", "–"]
+    assert "cannot be compared" in findings(table)["other"][0]
+
+
+def test_main_table_is_aligned(results):
+    published = {"net": {"baseline": 74.3, "hl": 75.6}}
+    lines = main_table(summarize(results, published)).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert "Published" in lines[0]
+    assert "75.60" in lines[-1]
+    assert "+1.30" in lines[-1]
+    assert "Published" not in main_table(summarize(results))
+
+
+@pytest.mark.parametrize(
+    ("deltas", "words"),
+    [
+        ((0.004, 0.006), "+HL is above the baseline by 0.50 ± 0.14 points over 2 seeds."),
+        ((-0.004, -0.006), "+HL is below the baseline by 0.50 ± 0.14 points over 2 seeds."),
+        ((-0.02, 0.01), "differ by −0.50 ± 2.12 points over 2 seeds: the difference is within"),
+        ((0.01,), "above the baseline by 1.00 points on the one seed"),
+        ((0.0,), "equals the baseline on the one seed"),
+    ],
+)
+def test_findings_say_what_is_seen(deltas, words):
+    runs = [run("baseline", seed, 0.5) for seed in range(len(deltas))]
+    runs += [run("hl", seed, 0.5 + delta) for seed, delta in enumerate(deltas)]
+    said = findings(summarize(runs))["net"]
+    assert words in said[0]
+    assert len(said) == 1  # no scale-matched arm, nothing said of it
+
+
+def test_failed_runs_are_listed(results):
+    text = to_markdown(summarize([*results, run("ce-scaled", 1, float("nan"))]))
+    assert "- net, +HL, seed 1: loss became NaN at 17 | stopped" in text
+    assert "- net, Scale-matched CE, seed 1: its mIoU is not a number" in text
+
+
+def test_incomparable_runs_are_named(results):
+    text = to_markdown(summarize([*results, run("ce-scaled", 2, 0.4, max_iters=1200)]))
+    assert "The runs of net differ in max_iters: 600, 1200." in text
+
+
+def test_unknown_arm_and_doubled_run_are_refused(results):
+    with pytest.raises(ValueError, match="unknown arm 'focal'"):
+        summarize([run("focal", 0, 0.4)])
+    with pytest.raises(ValueError, match="two results for model net, arm hl, seed 2"):
+        summarize([*results, run("hl", 2, 0.4)])
+
+
+def test_csv_reads_back(results):
+    rows = list(csv.DictReader(io.StringIO(to_csv(summarize(results)))))
+    assert len(rows) == len(results)
+    by_key = {(r["arm"], int(r["seed"])): r for r in rows}
+    for result in results:
+        row = by_key[result["arm"], result["seed"]]
+        if "error" in result:
+            assert row["error"] == result["error"]
+            assert row["mIoU"] == ""
+            continue
+        assert float(row["mIoU"]) == result["mIoU"]
+        for name, value in result["IoU"].items():
+            assert row[f"IoU/{name}"] == ("" if value is None else repr(value))
+
+
+def test_json_is_zero_to_one_and_strict(results):
+    content = json.loads(to_json(summarize(results)), parse_constant=pytest.fail)
+    hl = content["rows"][-1]
+    assert hl["miou"]["mean"] == pytest.approx(0.43)
+    assert hl["delta_baseline"]["by_seed"] == pytest.approx({"0": 0.02, "2": 0.03})
+    assert content["failed"][0]["seed"] == 1
+
+
+# The page
+
+
+class Checker(HTMLParser):
+    """Balanced tags, references, ids and text of a page."""
+
+    VOID = frozenset(["meta", "img", "br", "link", "input", "hr"])
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.references: list[str] = []
+        self.ids: list[str] = []
+        self.text = ""
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        names = ("src", "href", "xlink:href", "srcset", "data")
+        self.references += [attrs[name] for name in names if name in attrs]
+        self.ids += [attrs["id"]] if "id" in attrs else []
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] != ["style"]:
+            self.text += data
+
+
+def picture(path: Path, width: int = 800) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.zeros((width // 2, width, 3), dtype=np.uint8)
+    pixels[:, : width // 2] = 128, 64, 128
+    Image.fromarray(pixels).save(path)
+
+
+def folders_of(results, root: Path) -> list[Path]:
+    return [root / f"{r['model']}-{r['arm']}-{r['seed']}" for r in results]
+
+
+def test_page_stands_alone(results, tmp_path):
+    dirs = folders_of(results, tmp_path / "runs")
+    for result, folder in zip(results, dirs, strict=True):
+        for kind in ("image", "label", "pred") + ("hl",) * (result["arm"] != "baseline"):
+            picture(folder / "pictures" / f"town_1_{kind}.png")
+    path = write_page(
+        tmp_path / "out" / "page.html",
+        results,
+        dirs,
+        title="Streets",
+        notes=["A note & more"],
+        command="bash run_all.sh <here>",
+    )
+    text = path.read_text("utf-8")
+    page = Checker(text)
+    assert [r for r in page.references if not r.startswith(("data:image/", "#"))] == []
+    assert sum(r.startswith("data:image/") for r in page.references) == 6
+    local = {r[1:] for r in page.references if r.startswith("#")}
+    local |= set(re.findall(r"url\(#([^)]+)\)", text))
+    assert local <= set(page.ids)
+    assert "@import" not in text
+    assert re.findall(r"url\((?!#)", text) == []
+    assert "#0a0b0" not in text  # every stand-in colour of the charts was replaced
+    for words in ("A note & more", "bash run_all.sh <here>", "loss became NaN", "torch\xa02.12.1"):
+        assert words in page.text
+    assert os.path.join("..", "runs", "net-hl-2") in page.text
+    assert "missing" not in page.text
+    assert "published" not in page.text.lower()
+    assert len(text) < 6_000_000
+
+
+def test_names_are_escaped(tmp_path):
+    evil = [
+        run(arm, 0, 0.4, model="<b>", title="<b>", IoU={"<i>&": 0.4}, classes=["<i>&"])
+        for arm in ("baseline", "hl")
+    ]
+    evil.append({"model": "<b>", "arm": "hl", "seed": 1, "error": "<script>"})
+    path = write_page(tmp_path / "p.html", evil, [None] * 3, title="<b>", notes=["<b>"])
+    text = path.read_text("utf-8")
+    Checker(text)
+    for raw in ("<b>", "<i>", "<script"):
+        assert raw not in text
+
+
+def test_missing_and_damaged_pictures_are_said_to_be_missing(results, tmp_path):
+    dirs = folders_of(results, tmp_path)
+    hl = dirs[4] / "pictures"  # seed 0, which all arms have
+    picture(hl / "town_1_image.png")
+    (hl / "town_1_pred.png").write_bytes(b"no picture")
+    text = write_page(tmp_path / "p.html", results, dirs, title="t").read_text("utf-8")
+    page = Checker(text)
+    assert sum(r.startswith("data:image/") for r in page.references) == 1
+    assert page.text.count("missing") == 5  # label, three predictions, HL map
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_little_to_report(tmp_path, finished):
+    """No run at all, and one whose optional parts are absent."""
+    bare = {"model": "net", "arm": "hl", "seed": 0, "mIoU": 0.4}
+    results = [bare] if finished else []
+    report = write_report(tmp_path, results, [None] * len(results), title="Empty")
+    page = Checker(report.paths["html"].read_text("utf-8"))
+    assert ("40.00" if finished else "no run yet") in page.text
+
+
+def test_only_failed_runs(tmp_path):
+    failed = [{"model": "net", "arm": "baseline", "seed": 0, "error": "killed"}]
+    report = write_report(tmp_path, failed, [None], title="Failed")
+    assert "killed" in Checker(report.paths["html"].read_text("utf-8")).text
+    assert "killed" in report.markdown
+
+
+def test_a_folder_for_every_result(results, tmp_path):
+    with pytest.raises(ValueError, match="7 results but 1 run folders"):
+        write_page(tmp_path / "p.html", results, [None], title="t")
+
+
+def test_embedded_label_map_keeps_its_colours(tmp_path):
+    picture(tmp_path / "wide.png", width=2 * MAX_WIDTH)
+    uri = embed(tmp_path / "wide.png", photo=False)
+    image = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+    assert image.size == (MAX_WIDTH, MAX_WIDTH // 2)
+    assert {color for _, color in image.convert("RGB").getcolors()} == {(128, 64, 128), (0, 0, 0)}
+    assert embed(tmp_path / "wide.png", photo=True).startswith("data:image/jpeg;base64,")
+
+
+# Files
+
+
+def test_report_files(results, tmp_path):
+    report = write_report(tmp_path / "new", results, [None] * len(results), title="t")
+    names = {path.name for path in report.paths.values()}
+    assert names == {"results.md", "results.csv", "results.json", "index.html"}
+    assert {path.name for path in (tmp_path / "new").iterdir()} == names
+    assert report.paths["markdown"].read_text("utf-8") == report.markdown
+
+
+@pytest.mark.parametrize("call", ["os.replace", "os.fsync", "builtins.open"])
+def test_a_full_disk_leaves_the_old_files(results, tmp_path, monkeypatch, call):
+    report = write_report(tmp_path, results[:3], [None] * 3, title="old")
+    old = {path: path.read_bytes() for path in report.paths.values()}
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(call, full)
+        with pytest.raises(OSError, match="No space left"):
+            write_report(tmp_path, results, [None] * len(results), title="new")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == old
+
+
+def test_same_results_give_the_same_page(results, tmp_path):
+    pages = [
+        write_page(tmp_path / f"{i}.html", results, [None] * len(results), title="t").read_bytes()
+        for i in range(2)
+    ]
+    assert pages[0] == pages[1]
