@@ -1,0 +1,260 @@
+"""Write streets in the on-disk formats of Cityscapes and GTAV."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+from data.cityscapes import ID_TO_TRAIN_ID
+from data.streets.picture import generate
+
+VERSION = 1
+MANIFEST = "streets.json"
+
+# The invented towns; a block of consecutive pictures comes from each.
+_TOWNS = {"train": ("aldermoor", "birkenau", "castellon"), "val": ("dunhaven",)}
+
+# Colours of the original 34 labelIds, as the public GTAV label files have them in their palette.
+_LABEL_COLORS: tuple[tuple[int, int, int], ...] = (
+    (0, 0, 0), (0, 0, 0), (0, 0, 0), (0, 0, 0), (0, 0, 0),
+    (111, 74, 0), (81, 0, 81), (128, 64, 128), (244, 35, 232), (250, 170, 160),
+    (230, 150, 140), (70, 70, 70), (102, 102, 156), (190, 153, 153), (180, 165, 180),
+    (150, 100, 100), (150, 120, 90), (153, 153, 153), (153, 153, 153), (250, 170, 30),
+    (220, 220, 0), (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60),
+    (255, 0, 0), (0, 0, 142), (0, 0, 70), (0, 60, 100), (0, 0, 90),
+    (0, 0, 110), (0, 80, 100), (0, 0, 230), (119, 11, 32),
+)  # fmt: skip
+
+# (domain, split, index, size, seed) and the files to write: everything a worker needs.
+Task = tuple[str, str, int, tuple[int, int], int, tuple[str, ...]]
+
+
+def _save(path: str, data: bytes) -> None:
+    """Write a file as a whole or not at all."""
+    folder = os.path.dirname(path)
+    handle, temporary = tempfile.mkstemp(prefix=".streets-", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+
+
+def _png(array: np.ndarray) -> bytes:
+    """Encode (H, W) or RGB (H, W, 3) uint8 as PNG, always to the same bytes."""
+    if array.ndim == 3:
+        array = cv2.cvtColor(array, cv2.COLOR_RGB2BGR)
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 6, cv2.IMWRITE_PNG_STRATEGY,
+               cv2.IMWRITE_PNG_STRATEGY_DEFAULT]  # fmt: skip
+    done, data = cv2.imencode(".png", array, options)
+    if not done:
+        raise OSError("OpenCV could not encode a PNG")
+    return data.tobytes()
+
+
+def _palette_png(labels: np.ndarray) -> bytes:
+    """Encode labelIds as a palette PNG with the Cityscapes colours."""
+    image = Image.fromarray(labels)
+    image.putpalette([v for color in _LABEL_COLORS for v in color] + [0] * 3 * (256 - 34))
+    stream = io.BytesIO()
+    image.save(stream, "PNG", compress_level=6)
+    return stream.getvalue()
+
+
+def _make_cityscapes(task: Task) -> None:
+    domain, split, index, size, seed, paths = task
+    image, labels = generate(domain, split, index, size, seed)
+    for path, array in zip(paths, (image, labels, ID_TO_TRAIN_ID[labels]), strict=True):
+        if not os.path.exists(path):
+            _save(path, _png(array))
+
+
+def _make_gtav(task: Task) -> None:
+    domain, split, index, size, seed, paths = task
+    image, labels = generate(domain, split, index, size, seed)
+    for path, encode in zip(
+        paths, (lambda: _png(image), lambda: _palette_png(labels)), strict=True
+    ):
+        if not os.path.exists(path):
+            _save(path, encode())
+
+
+def _start_worker() -> None:
+    cv2.setNumThreads(1)  # the pool is the parallelism
+
+
+def _run(make: Callable[[Task], None], tasks: list[Task], workers: int | None) -> None:
+    """Make all pictures that miss a file, with a line of progress on stderr."""
+    tasks = [task for task in tasks if not all(os.path.exists(p) for p in task[-1])]
+    if not tasks:
+        return
+    for folder in sorted({os.path.dirname(path) for task in tasks for path in task[-1]}):
+        os.makedirs(folder, exist_ok=True)
+    workers = min(os.cpu_count() or 1, 8) if workers is None else workers
+    workers = min(workers, len(tasks))
+    console = Console(stderr=True)
+    show = {"description": "streets", "total": len(tasks), "console": console}
+    if workers <= 1:
+        for task in track(tasks, **show):
+            make(task)
+        return
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker)
+    try:
+        for _ in track(pool.map(make, tasks, chunksize=4), **show):
+            pass
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _settings(domain: str, num_train: int, num_val: int, size: tuple[int, int], seed: int) -> dict:
+    if num_train < 0 or num_val < 0:
+        raise ValueError(f"num_train and num_val must not be negative: {num_train}, {num_val}")
+    return {
+        "name": "streets",
+        "version": VERSION,
+        "domain": domain,
+        "seed": int(seed),
+        "size": [int(size[0]), int(size[1])],
+        "num_train": int(num_train),
+        "num_val": int(num_val),
+    }
+
+
+def _check_manifest(root: Path, settings: dict) -> None:
+    """Refuse a folder that holds other streets than the ones asked for."""
+    path = root / MANIFEST
+    if not path.exists():
+        return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is damaged: delete the folder {root} or give another one")
+    keys = [k for k in {**settings, **found} if settings.get(k) != found.get(k)]
+    if keys:
+        told = ", ".join(f"{k} is {found.get(k)!r}, asked for {settings.get(k)!r}" for k in keys)
+        raise ValueError(f"{root} holds other streets ({told}): delete the folder or give another")
+
+
+def _finish(root: Path, settings: dict) -> None:
+    path = root / MANIFEST
+    if not path.exists():
+        _save(str(path), (json.dumps(settings, indent=2) + "\n").encode())
+
+
+def _cityscapes_paths(root: Path, split: str, index: int, count: int) -> tuple[str, ...]:
+    towns = _TOWNS[split]
+    block = -(-count // len(towns))
+    town, sequence = towns[index // block], index % block
+    stem = f"{town}_{sequence:06d}_000019"
+    return (
+        str(root / "leftImg8bit" / split / town / f"{stem}_leftImg8bit.png"),
+        str(root / "gtFine" / split / town / f"{stem}_gtFine_labelIds.png"),
+        str(root / "gtFine" / split / town / f"{stem}_gtFine_labelTrainIds.png"),
+    )
+
+
+def write_cityscapes(
+    root: str | os.PathLike,
+    *,
+    domain: str = "real",
+    num_train: int = 200,
+    num_val: int = 50,
+    size: tuple[int, int] = (384, 192),
+    seed: int = 0,
+    workers: int | None = None,
+) -> None:
+    """Write streets as Cityscapes lies on disk.
+
+    `leftImg8bit/{split}/{town}/{town}_{seq}_000019_leftImg8bit.png` holds RGB; beside it in
+    `gtFine` lie `_gtFine_labelIds.png` (the 34 ids) and `_gtFine_labelTrainIds.png` (0-18, 255
+    void). Files already there are kept; the manifest `streets.json` comes last.
+
+    Args:
+        root: folder to write to; made if missing.
+        domain: "real" or "game".
+        num_train, num_val: how many pictures per split.
+        size: (width, height) in pixels.
+        seed: of the whole data set.
+        workers: processes; None for one per processor, at most 8. The files do not depend on it.
+
+    Raises:
+        ValueError: where the folder holds streets made with other settings.
+        OSError: where a file cannot be written; no half file and no manifest is left.
+    """
+    root = Path(root)
+    settings = _settings(domain, num_train, num_val, size, seed)
+    _check_manifest(root, settings)
+    tasks: list[Task] = []
+    for split, count in (("train", num_train), ("val", num_val)):
+        for index in range(count):
+            paths = _cityscapes_paths(root, split, index, count)
+            tasks.append((domain, split, index, tuple(settings["size"]), int(seed), paths))
+    root.mkdir(parents=True, exist_ok=True)
+    _run(_make_cityscapes, tasks, workers)
+    _finish(root, settings)
+
+
+def write_gtav(
+    root: str | os.PathLike,
+    *,
+    domain: str = "game",
+    num_train: int = 200,
+    num_val: int = 50,
+    size: tuple[int, int] = (384, 192),
+    seed: int = 0,
+    workers: int | None = None,
+) -> None:
+    """Write streets as GTAV lies on disk.
+
+    `images/00001.png` holds RGB and `labels/00001.png` is a palette PNG whose indices are
+    labelIds and whose palette has the Cityscapes colours. Training pictures come first;
+    `train.txt` and `val.txt` list the numbers. Otherwise as `write_cityscapes`.
+
+    Args:
+        root: folder to write to; made if missing.
+        domain: "game" or "real".
+        num_train, num_val: how many pictures per split.
+        size: (width, height) in pixels.
+        seed: of the whole data set.
+        workers: processes; None for one per processor, at most 8. The files do not depend on it.
+
+    Raises:
+        ValueError: where the folder holds streets made with other settings.
+        OSError: where a file cannot be written; no half file and no manifest is left.
+    """
+    root = Path(root)
+    settings = _settings(domain, num_train, num_val, size, seed)
+    _check_manifest(root, settings)
+    tasks: list[Task] = []
+    names: dict[str, list[str]] = {"train": [], "val": []}
+    for split, count in (("train", num_train), ("val", num_val)):
+        for index in range(count):
+            name = f"{len(tasks) + 1:05d}"
+            names[split].append(name)
+            paths = (str(root / "images" / f"{name}.png"), str(root / "labels" / f"{name}.png"))
+            tasks.append((domain, split, index, tuple(settings["size"]), int(seed), paths))
+    root.mkdir(parents=True, exist_ok=True)
+    _run(_make_gtav, tasks, workers)
+    for split, listed in names.items():
+        path = root / f"{split}.txt"
+        if not path.exists():
+            _save(str(path), "".join(f"{name}\n" for name in listed).encode())
+    _finish(root, settings)
