@@ -1,0 +1,1 @@
+"""Fully-supervised track: any mmsegmentation model, baseline against +HL."""
