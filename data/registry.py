@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data import camvid, cityscapes, streets
+from data.checks import Layout, missing_halves
 from data.errors import DataError
 
 ROOT = Path(__file__).resolve().parent
@@ -30,14 +31,16 @@ class DataSet:
         name: as ``--data`` takes it.
         summary: one line for ``--help``.
         classes: names of the classes, by id in training.
-        expected: a glob below the root that must match, the sign that the data set is there.
+        layouts: its splits on disk, training first.
+        void: label value that stands for "not evaluated".
         make: makes, below the given root, what is missing and can be made; None if nothing can.
     """
 
     name: str
     summary: str
     classes: tuple[str, ...]
-    expected: str
+    layouts: tuple[Layout, ...]
+    void: int = 255
     make: Callable[[Path], object] | None = field(default=None, repr=False)
 
     @property
@@ -50,17 +53,42 @@ class DataSet:
         """Where it lies unless told otherwise."""
         return ROOT / "raw" / self.name
 
+    @property
+    def allowed_ids(self) -> set[int]:
+        """Values that a label may hold."""
+        return {*range(len(self.classes)), self.void}
+
+
+def _splits(images: str, labels: str, image_suffix: str, label_suffix: str) -> tuple[Layout, ...]:
+    return tuple(
+        Layout(f"{images}/{split}", f"{labels}/{split}", image_suffix, label_suffix)
+        for split in ("train", "val")
+    )
+
+
+_CITYSCAPES = _splits("leftImg8bit", "gtFine", "_leftImg8bit.png", "_gtFine_labelTrainIds.png")
+_CAMVID = _splits("images", "labels", ".jpg", ".png")
 
 DATASETS = {
     entry.name: entry
     for entry in (
-        DataSet("streets", "embedded street scenes, 19 classes, drawn on first use",
-                cityscapes.CLASSES, "leftImg8bit/train/*/*_leftImg8bit.png", _write_streets),
-        DataSet("camvid", "CamVid, 480x360, 11 classes", camvid.CLASSES, "images/train/*.jpg"),
-        DataSet("cityscapes", "Cityscapes, 2048x1024, 19 classes", cityscapes.CLASSES,
-                "leftImg8bit/train/*/*_leftImg8bit.png", cityscapes.make_label_train_ids),
+        DataSet(
+            "streets",
+            "embedded street scenes, 384x192, 19 classes, drawn on first use",
+            cityscapes.CLASSES,
+            _CITYSCAPES,
+            make=_write_streets,
+        ),
+        DataSet("camvid", "CamVid, 480x360, 11 classes", camvid.CLASSES, _CAMVID, camvid.VOID),
+        DataSet(
+            "cityscapes",
+            "Cityscapes, 2048x1024, 19 classes",
+            cityscapes.CLASSES,
+            _CITYSCAPES,
+            make=cityscapes.make_label_train_ids,
+        ),
     )
-}  # fmt: skip
+}
 
 
 def get(name: str) -> DataSet:
@@ -76,6 +104,24 @@ def get(name: str) -> DataSet:
     return DATASETS[name]
 
 
+def find(name: str, root: str | Path | None = None) -> Path:
+    """The folder of a data set, if something is there.
+
+    Raises:
+        DataError: a split has no image.
+    """
+    entry = get(name)
+    folder = Path(root) if root is not None else entry.default_root
+    for layout in entry.layouts:
+        pattern = f"**/*{layout.image_suffix}"
+        if next((folder / layout.images).glob(pattern), None) is None:
+            raise DataError(
+                f"data set {name!r} not found: no *{layout.image_suffix} in "
+                f"{folder / layout.images}; name its folder with --data-root (prepare.py: --src)"
+            )
+    return folder
+
+
 def locate(name: str, root: str | Path | None = None) -> Path:
     """The folder of a data set, complete: what can be made (streets, labelTrainIds) is made.
 
@@ -84,17 +130,17 @@ def locate(name: str, root: str | Path | None = None) -> Path:
         root: where it lies; ``data/raw/<name>`` by default.
 
     Raises:
-        DataError: it is not there, or what is there cannot be used.
+        DataError: it is not there, an image or label lacks its other half, or it cannot be made.
     """
     entry = get(name)
     folder = Path(root) if root is not None else entry.default_root
     if name == "streets":
         entry.make(folder)
-    if next(folder.glob(entry.expected), None) is None:
-        raise DataError(
-            f"data set {name!r} not found: no {folder}/{entry.expected}; name its folder with "
-            "--data-root, or see python data/prepare.py --help"
-        )
+    find(name, folder)
     if entry.make is not None:
         entry.make(folder)
+    problems = missing_halves(folder, entry.layouts)
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise DataError(f"{problems[0]}{more}; python data/prepare.py {name} lists them all")
     return folder

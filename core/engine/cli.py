@@ -14,9 +14,11 @@ from core.convert import CannotConvert
 from core.engine.checkpoint import CheckpointError
 from core.engine.configs import ConfigError
 from core.engine.hooks import NotFinite
+from core.engine.sampling import SampleError
 
 # Errors whose message is meant for the user; anything else is our fault and shows its traceback.
-USER_ERRORS = (CannotConvert, CheckpointError, ConfigError, NotFinite)
+USER_ERRORS = (CannotConvert, CheckpointError, ConfigError, NotFinite, SampleError)
+SAMPLE_PREFIX = f"{SampleError.__module__}.{SampleError.__name__}: "
 
 
 def add_test_flags(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +58,9 @@ def main_line(main: Callable[[], None], *errors: type[Exception]) -> None:
     try:
         main()
     except (*USER_ERRORS, *errors) as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")
+        # From a loader's worker the message comes with a traceback before it.
+        line = str(error).strip().splitlines()[-1] if "Traceback" in str(error) else str(error)
+        sys.exit(f"error: {' '.join(line.removeprefix(SAMPLE_PREFIX).split())}")
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(f"error: {where}{os.strerror(error.errno) if error.errno else error}")

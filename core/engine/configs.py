@@ -187,6 +187,9 @@ def prepare(
     if loader and loader.sampler.type == "InfiniteSampler":
         loader.sampler = dict(loader.sampler, type="PositionSampler")
         loader.dataset = dict(type="SeededDataset", dataset=loader.dataset)
+    for key in ("val_dataloader", "test_dataloader"):
+        if cfg.get(key):
+            cfg[key].dataset = dict(type="CheckedDataset", dataset=cfg[key].dataset)
     for key in ("val_evaluator", "test_evaluator"):
         walk(cfg.get(key), _class_iou)
 

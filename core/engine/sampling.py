@@ -9,6 +9,7 @@ without loading.
 from __future__ import annotations
 
 import itertools
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,9 +64,16 @@ class PositionSampler(InfiniteSampler):
             yield self.seed, position, index
 
 
+class SampleError(RuntimeError):
+    """A sample that cannot be read; one line that names its file."""
+
+
 @DATASETS.register_module()
-class SeededDataset(Dataset):
-    """Any mmseg data set, read through :class:`PositionSampler`.
+class CheckedDataset(Dataset):
+    """Any mmseg data set; a file that is cut short or a label out of range is named.
+
+    The decoders take a truncated JPEG for a whole one, the metric drops labels that are no class,
+    and on a GPU such a label ends in a device assert.
 
     Args:
         dataset: config of the data set.
@@ -81,8 +89,52 @@ class SeededDataset(Dataset):
     def full_init(self) -> None:
         self.dataset.full_init()
 
+    def get_data_info(self, index: int) -> dict:
+        return self.dataset.get_data_info(index)
+
     def __len__(self) -> int:
         return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict:
+        info = self.get_data_info(index)
+        for path in (info.get("img_path"), info.get("seg_map_path")):
+            if path and not is_whole(path):
+                raise SampleError(f"{path}: missing or truncated; copy it again")
+        try:
+            sample = self.dataset[index]
+        except Exception as error:
+            raise SampleError(f"{info['img_path']}: cannot be read: {error!r}") from error
+        if "gt_sem_seg" in sample["data_samples"]:
+            label = sample["data_samples"].gt_sem_seg.data
+            wrong = label[(label >= len(self.metainfo["classes"])) & (label != 255)]
+            if wrong.numel():
+                raise SampleError(
+                    f"{info['seg_map_path']}: label id {int(wrong[0])} is out of range "
+                    f"(0-{len(self.metainfo['classes']) - 1}, 255)"
+                )
+        return sample
+
+
+def is_whole(path: str) -> bool:
+    """Whether a PNG or JPEG file has its end mark; other formats are taken as they are."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(4)
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - 64))
+            tail = file.read()
+    except OSError:
+        return False
+    if start == b"\x89PNG":
+        return b"IEND" in tail
+    if start[:2] == b"\xff\xd8":
+        return b"\xff\xd9" in tail
+    return bool(start)
+
+
+@DATASETS.register_module()
+class SeededDataset(CheckedDataset):
+    """A training set read through :class:`PositionSampler`."""
 
     def __getitem__(self, key: tuple[int, int, int]) -> dict:
         seed, position, index = key
@@ -91,4 +143,4 @@ class SeededDataset(Dataset):
             random.seed(int(words[0]))
             np.random.seed(int(words[1]))
             torch.manual_seed(int(words[2]))
-            return self.dataset[index]
+            return super().__getitem__(index)

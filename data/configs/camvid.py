@@ -2,7 +2,7 @@
 360 (mmseg resizes the prediction). One image takes a few milliseconds to read: worker processes
 would cost more than they bring."""
 
-custom_imports = dict(imports=["data.camvid"], allow_failed_imports=False)
+custom_imports = dict(imports=["data.camvid_dataset"], allow_failed_imports=False)
 dataset_type = "CamVidDataset"
 data_root = "data/raw/camvid"
 crop_size = (128, 192)

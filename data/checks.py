@@ -1,0 +1,99 @@
+"""Whether a data set on disk can be trained on: pairs, whole files, sizes, label ids."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from rich.console import Console
+from rich.progress import track
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the images and labels of a split lie below the root, and how their names end."""
+
+    images: str
+    labels: str
+    image_suffix: str
+    label_suffix: str
+
+
+def missing_halves(root: Path, layouts: tuple[Layout, ...]) -> list[str]:
+    """A line for each image without a label and each label without an image, by name only."""
+    problems = []
+    for layout in layouts:
+        images = _stems(root / layout.images, layout.image_suffix)
+        labels = _stems(root / layout.labels, layout.label_suffix)
+        for stem in sorted(images - labels):
+            label = root / layout.labels / f"{stem}{layout.label_suffix}"
+            problems.append(
+                f"{label}: missing, but its image is there; copy it, or remove the image"
+            )
+        for stem in sorted(labels - images):
+            image = root / layout.images / f"{stem}{layout.image_suffix}"
+            problems.append(
+                f"{image}: missing, but its label is there; copy it, or remove the label"
+            )
+    return problems
+
+
+def check(root: Path, layouts: tuple[Layout, ...], allowed_ids: set[int]) -> list[str]:
+    """Read every pair; a line for each file that is wrong: which, what, how to mend it.
+
+    Args:
+        root: folder of the data set.
+        layouts: its splits.
+        allowed_ids: values that a label may hold.
+    """
+    problems = missing_halves(root, layouts)
+    pairs = [
+        (root / layout.images / f"{stem}{layout.image_suffix}",
+         root / layout.labels / f"{stem}{layout.label_suffix}")
+        for layout in layouts
+        for stem in sorted(_stems(root / layout.images, layout.image_suffix)
+                           & _stems(root / layout.labels, layout.label_suffix))
+    ]  # fmt: skip
+    # Decoding leaves Python's lock: threads do.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        lines = pool.map(partial(_check_pair, allowed_ids), pairs)
+        console = Console(stderr=True)
+        for found in track(lines, "checking", len(pairs), console=console, transient=True):
+            problems += found
+    return problems
+
+
+def _stems(folder: Path, suffix: str) -> set[str]:
+    """Paths below ``folder`` without their suffix."""
+    return {str(path.relative_to(folder))[: -len(suffix)] for path in folder.rglob(f"*{suffix}")}
+
+
+def _check_pair(allowed_ids: set[int], pair: tuple[Path, Path]) -> list[str]:
+    problems, arrays = [], []
+    for path in pair:
+        try:
+            with Image.open(path) as image:
+                arrays.append(np.asarray(image))
+        except (OSError, SyntaxError, UnidentifiedImageError, ValueError) as error:
+            problems.append(f"{path}: damaged or truncated ({error}); copy it again")
+    if problems:
+        return problems
+    image, label = arrays
+    if label.ndim != 2 or label.dtype != np.uint8:
+        return [f"{pair[1]}: not an 8-bit single-channel label ({label.dtype}, {label.shape})"]
+    if image.shape[:2] != label.shape:
+        height, width = label.shape
+        problems.append(
+            f"{pair[1]}: is {width}x{height}, its image {image.shape[1]}x{image.shape[0]}; "
+            "remove the pair or replace one"
+        )
+    ids, counts = np.unique(label, return_counts=True)
+    for value, count in zip(ids.tolist(), counts.tolist(), strict=True):
+        if value not in allowed_ids:
+            problems.append(f"{pair[1]}: label id {value} ({count} pixels) is out of range")
+    return problems

@@ -1,0 +1,76 @@
+"""Prepare a data set: make what can be made, then check every file.
+
+python data/prepare.py streets                       the embedded set, into data/raw/streets
+python data/prepare.py cityscapes --src DIR          labelTrainIds beside labelIds, then checks
+python data/prepare.py camvid --src DIR              checks
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+try:
+    from data import registry, streets
+    from data.checks import check
+    from data.errors import DataError
+except ModuleNotFoundError as error:
+    raise SystemExit(f"error: {error}; set up with: source setup.sh") from error
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="name", metavar="NAME", required=True)
+    for entry in registry.DATASETS.values():
+        command = commands.add_parser(entry.name, help=entry.summary)
+        if entry.name == "streets":
+            add_streets_flags(command)
+        else:
+            command.add_argument("--src", help=f"where it lies [{entry.default_root}]")
+            command.add_argument("--check-only", action="store_true", help="make nothing")
+    args = parser.parse_args()
+    write_streets(args) if args.name == "streets" else prepare(args)
+
+
+def add_streets_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--out", help="folder to write [data/raw/streets]")
+    command.add_argument("--domain", choices=streets.DOMAINS, default="real")
+    command.add_argument("--format", choices=["cityscapes", "gtav"], default="cityscapes")
+    command.add_argument("--num-train", type=int, default=registry.STREETS["num_train"])
+    command.add_argument("--num-val", type=int, default=registry.STREETS["num_val"])
+    command.add_argument("--size", default="384x192", help="width x height [384x192]")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--workers", type=int, help="processes [one a core]")
+
+
+def write_streets(args: argparse.Namespace) -> None:
+    width, _, height = args.size.partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise DataError(f"--size {args.size}: give width x height, such as 384x192")
+    out = Path(args.out or registry.get("streets").default_root)
+    write = streets.write_cityscapes if args.format == "cityscapes" else streets.write_gtav
+    write(out, domain=args.domain, num_train=args.num_train, num_val=args.num_val,
+          size=(int(width), int(height)), seed=args.seed, workers=args.workers)  # fmt: skip
+    print(f"{out}: {args.num_train} + {args.num_val} images, {args.domain} domain")
+
+
+def prepare(args: argparse.Namespace) -> None:
+    entry = registry.get(args.name)
+    root = Path(args.src or entry.default_root)
+    if entry.make is not None and not args.check_only:
+        print(f"{root}: {entry.make(root)} label files made")
+    root = registry.find(args.name, root)
+    problems = check(root, entry.layouts, entry.allowed_ids)
+    print("\n".join(problems) or f"{root}: every image has its label, all files are whole")
+    if problems:
+        raise DataError(f"{len(problems)} problems in {root}, listed above")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (DataError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {error.filename or ''}: {error.strerror or error}")

@@ -1,0 +1,164 @@
+"""The registry, the checks and the command line, on good and on broken data sets."""
+
+import os
+import subprocess
+import sys
+
+import cv2
+import mmengine.config.utils as mmengine_config
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmseg.registry import DATASETS, METRICS
+
+from data import registry
+from data.checks import check
+from data.errors import DataError
+
+mmengine_config.MODULE2PACKAGE["mmseg"] = "onedl-mmsegmentation"
+
+
+def prepare(root, *arguments):
+    return subprocess.run(
+        [sys.executable, "data/prepare.py", *map(str, arguments)],
+        cwd=root,
+        env=dict(os.environ, PYTHONPATH=str(root)),
+        capture_output=True,
+        text=True,
+    )
+
+
+def checked(name, folder):
+    entry = registry.get(name)
+    return check(folder, entry.layouts, entry.allowed_ids)
+
+
+def loaders(name, folder):
+    cfg = Config.fromfile(registry.get(name).config)
+    for key in ("train_dataloader", "val_dataloader"):
+        dataset = cfg[key].dataset
+        dataset.data_root = str(folder)
+        yield DATASETS.build(dataset)
+
+
+def test_good_data_sets_have_no_problems(fake_camvid):
+    assert checked("camvid", fake_camvid) == []
+
+
+def test_missing_halves_are_named(fake_camvid):
+    (fake_camvid / "labels/train/0016E5_00001.png").unlink()
+    (fake_camvid / "images/val/0016E5_00000.jpg").unlink()
+    problems = checked("camvid", fake_camvid)
+    assert len(problems) == 2
+    assert "labels/train/0016E5_00001.png: missing, but its image is there" in problems[0]
+    assert "images/val/0016E5_00000.jpg: missing, but its label is there" in problems[1]
+    with pytest.raises(DataError, match=r"0016E5_00001\.png: missing.*\(and 1 more\)"):
+        registry.locate("camvid", fake_camvid)
+
+
+@pytest.mark.parametrize("file", ["images/train/0016E5_00001.jpg", "labels/val/0016E5_00002.png"])
+def test_truncated_files_are_named(file, fake_camvid):
+    path = fake_camvid / file
+    path.write_bytes(path.read_bytes()[:-60])
+    (problem,) = checked("camvid", fake_camvid)
+    assert problem.startswith(f"{path}: damaged or truncated")
+
+
+def test_label_ids_out_of_range_and_sizes_are_named(fake_camvid):
+    wrong = fake_camvid / "labels/train/0016E5_00000.png"
+    label = np.zeros((36, 48), np.uint8)
+    label[0, :3] = 37
+    cv2.imwrite(str(wrong), label)
+    small = fake_camvid / "labels/train/0016E5_00001.png"
+    cv2.imwrite(str(small), np.zeros((18, 24), np.uint8))
+    color = fake_camvid / "labels/train/0016E5_00002.png"
+    cv2.imwrite(str(color), np.zeros((36, 48, 3), np.uint8))
+    problems = checked("camvid", fake_camvid)
+    assert f"{wrong}: label id 37 (3 pixels) is out of range" in problems[0]
+    assert f"{small}: is 24x18, its image 48x36" in problems[1]
+    assert f"{color}: not an 8-bit single-channel label" in problems[2]
+
+
+def test_camvids_void_is_ignored_in_training_and_evaluation(fake_camvid):
+    train, val = loaders("camvid", fake_camvid)
+    assert train.metainfo["classes"] == registry.get("camvid").classes
+    label = val[0]["data_samples"].gt_sem_seg.data
+    assert set(label.unique().tolist()) == {*range(11), 255}
+    seen = set()
+    for i in range(3):
+        seen |= set(train[i]["data_samples"].gt_sem_seg.data.unique().tolist())
+    assert 11 not in seen and 255 in seen
+
+
+def test_a_perfect_prediction_scores_100_whatever_stands_on_void(fake_camvid):
+    _, val = loaders("camvid", fake_camvid)
+    metric = METRICS.build(dict(type="IoUMetric", iou_metrics=["mIoU"]))
+    metric.dataset_meta = val.metainfo
+    for i in range(len(val)):
+        sample = pseudo_collate([val[i]])["data_samples"][0]
+        label = sample.gt_sem_seg.data.clone()
+        label[label == 255] = i
+        metric.process({}, [dict(gt_sem_seg=dict(data=sample.gt_sem_seg.data),
+                                 pred_sem_seg=dict(data=label))])  # fmt: skip
+    assert metric.evaluate(len(val))["mIoU"] == 100
+
+
+def test_cityscapes_config_reads_what_the_converter_made(fake_cityscapes):
+    folder = registry.locate("cityscapes", fake_cityscapes())
+    for dataset in loaders("cityscapes", folder):
+        assert len(dataset) == 3
+        label = dataset[0]["data_samples"].gt_sem_seg.data
+        assert label.dtype == torch.int64
+        assert set(label.unique().tolist()) <= {*range(19), 255}
+
+
+def test_streets_are_drawn_on_first_use(tmp_path, monkeypatch):
+    monkeypatch.setitem(registry.STREETS, "num_train", 2)
+    monkeypatch.setitem(registry.STREETS, "num_val", 1)
+    folder = registry.locate("streets", tmp_path / "streets")
+    train, val = loaders("streets", folder)
+    assert (len(train), len(val)) == (2, 1)
+    assert val[0]["inputs"].shape == (3, 192, 384)
+    monkeypatch.setitem(registry.STREETS, "num_val", 2)
+    with pytest.raises(DataError, match="num_val"):
+        registry.locate("streets", tmp_path / "streets")
+
+
+def test_unknown_names_and_missing_folders(tmp_path):
+    with pytest.raises(
+        DataError, match=r"'camvd'.*streets, camvid, cityscapes; did you mean camvid"
+    ):
+        registry.get("camvd")
+    with pytest.raises(DataError, match=r"'camvid' not found: no .*images/train.*--data-root"):
+        registry.locate("camvid", tmp_path)
+
+
+def test_help_lists_every_data_set(root):
+    out = prepare(root, "--help").stdout
+    for entry in registry.DATASETS.values():
+        assert entry.name in out
+
+
+def test_a_wrong_path_is_one_line(root, tmp_path):
+    done = prepare(root, "camvid", "--src", tmp_path / "nowhere")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: data set 'camvid' not")
+
+
+def test_problems_are_listed_and_fail_the_command(root, fake_camvid):
+    (fake_camvid / "labels/train/0016E5_00001.png").unlink()
+    done = prepare(root, "camvid", "--src", fake_camvid)
+    assert done.returncode == 1
+    assert "labels/train/0016E5_00001.png: missing" in done.stdout
+    assert done.stderr.splitlines()[-1].startswith("error: 1 problems in")
+
+
+def test_the_real_camvid(root):
+    folder = root.parent / "shared" / "camvid"
+    if not folder.is_dir():
+        pytest.skip("no CamVid beside the project")
+    train, val = loaders("camvid", registry.locate("camvid", folder))
+    assert (len(train), len(val)) == (367, 101)
+    assert val[0]["data_samples"].gt_sem_seg.data.shape == (1, 360, 480)
