@@ -169,7 +169,7 @@ def prepare(
     if cfg.get("custom_imports"):  # mmengine does it for files only
         import_modules_from_strings(**cfg.custom_imports)
     cfg.default_scope = "mmseg"
-    cfg.randomness = dict(cfg.get("randomness") or {})
+    cfg.randomness = dict(seed=None) | dict(cfg.get("randomness") or {})
     if seed is not None:
         cfg.randomness["seed"] = seed
     os.environ.setdefault("LOCAL_RANK", "0")
