@@ -39,3 +39,4 @@ model = dict(
     ],
 )
 train_cfg = dict(val_interval=10000)  # four evaluations, however short the schedule is made
+optim_wrapper = dict(optimizer=dict(lr=0.05))  # from scratch; 0.01 is for pretrained backbones

@@ -12,3 +12,4 @@ model = dict(
     auxiliary_head=dict(in_channels=64, channels=16),
 )
 train_cfg = dict(val_interval=10000)  # four evaluations, however short the schedule is made
+optim_wrapper = dict(optimizer=dict(lr=0.05))  # from scratch; 0.01 is for pretrained backbones
