@@ -95,7 +95,7 @@ def plan(args: argparse.Namespace) -> tuple[list[Run], dict[str, dict]]:
             data=args.data,
             model=model,
             title=manifest["models"][model]["title"],
-            config=manifest["models"][model]["config"],
+            config=_config(manifest["models"][model]["config"]),
             arm=arm,
             seed=seed,
             max_iters=max_iters,
@@ -108,6 +108,11 @@ def plan(args: argparse.Namespace) -> tuple[list[Run], dict[str, dict]]:
     # Published figures are Cityscapes'; beside another data set they would mislead.
     published = {m: manifest["models"][m].get("published") for m in models}
     return runs, published if args.data == "cityscapes" else {}
+
+
+def _config(name: str) -> str:
+    """mmseg's own by name; ours by path, wherever the call comes from."""
+    return name if name.startswith("mmseg::") else str(HERE.parent / name)
 
 
 class Pool:

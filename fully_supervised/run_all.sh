@@ -2,6 +2,5 @@
 # Baseline, scale-matched CE and +HL over models and seeds, then the table and the page:
 #   bash fully_supervised/run_all.sh [--data NAME] [--data-root DIR] [--help]
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-source ./setup.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../setup.sh"
 exec "$PYTHON" -m fully_supervised.run_all "$@"

@@ -131,7 +131,8 @@ def set_data(cfg: Config, data: Config, num_classes: int) -> Config:
 
 
 def scale_schedule(cfg: Config, max_iters: int) -> None:
-    """In place: train ``max_iters`` iterations; warm-up and decay keep their shares.
+    """In place: train ``max_iters`` iterations; warm-up, decay, evaluations and checkpoints keep
+    their shares.
 
     Raises:
         ConfigError: the schedule counts epochs.
@@ -144,8 +145,11 @@ def scale_schedule(cfg: Config, max_iters: int) -> None:
             if scheduler.get(key) is not None:
                 scheduler[key] = round(scheduler[key] * max_iters / old)
         scheduler["end"] = max(scheduler.get("end", max_iters), scheduler.get("begin", 0) + 1)
+    checkpoint = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
+    for part, key in ((cfg.train_cfg, "val_interval"), (checkpoint, "interval")):
+        if part.get(key):
+            part[key] = max(1, round(part[key] * max_iters / old))
     cfg.train_cfg.max_iters = max_iters
-    cfg.train_cfg.val_interval = max(1, round(cfg.train_cfg.val_interval * max_iters / old))
 
 
 def prepare(

@@ -15,7 +15,7 @@ import mmengine
 import mmseg
 import torch
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.dist import broadcast_object_list, is_main_process
 
 import core.engine.hooks
 import core.engine.metrics  # noqa: F401  (both register what prepare() names)
@@ -52,7 +52,10 @@ def train(cfg: Config, *, pictures: int = 4, **labels: Any) -> dict[str, Any]:
         )
     runner = HLRunner.from_cfg(cfg)
     runner.train()
-    metrics = read_metrics(runner.work_dir, runner.max_iters)
+    # The first process reads the log and all do as it says: validation is a common effort.
+    logged = [read_metrics(runner.work_dir, runner.max_iters)]
+    broadcast_object_list(logged)
+    metrics = logged[0]
     if not metrics:  # cut in the last validation, or none was due
         metrics = {key: float(value) for key, value in runner.val_loop.run().items()}
     if not is_main_process():

@@ -1,5 +1,6 @@
-"""The embedded street scenes, 384 x 192, in the format and with the classes of Cityscapes. One
-image takes a few milliseconds to read: worker processes would cost more than they bring."""
+"""The embedded street scenes, 384 x 192, in the format and with the classes of Cityscapes."""
+
+_base_ = "small.py"
 
 dataset_type = "CityscapesDataset"
 data_root = "data/raw/streets"
@@ -19,27 +20,19 @@ test_pipeline = [
     dict(type="PackSegInputs"),
 ]
 train_dataloader = dict(
-    batch_size=4,
-    num_workers=0,
-    sampler=dict(type="InfiniteSampler", shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path="leftImg8bit/train", seg_map_path="gtFine/train"),
         pipeline=train_pipeline,
-    ),
+    )
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=0,
-    sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path="leftImg8bit/val", seg_map_path="gtFine/val"),
         pipeline=test_pipeline,
-    ),
+    )
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
-test_evaluator = val_evaluator

@@ -18,6 +18,10 @@ import pytest
 import torch
 import yaml
 
+from core.convert import to_hl
+from core.engine.configs import load_config
+from data import registry
+
 SMALL = "fully_supervised/configs/pspnet_r18-w16.py"
 
 
@@ -233,21 +237,19 @@ def test_dry_run_prints_the_published_protocol(finish, tmp_path):
     assert "--weighting hl" in lines[2] and "pspnet_r18-d8" in lines[2]
 
 
-def test_manifest_names_configs_that_can_be_read(root):
-    from core.convert import to_hl
-    from core.engine.configs import load_config
-
+def test_manifest_names_configs_that_can_be_read(root, monkeypatch):
+    monkeypatch.chdir(root)
     manifest = yaml.safe_load((root / "fully_supervised/experiments.yaml").read_text())
     for entry in manifest["models"].values():
-        to_hl(load_config(str(root / entry["config"]) if ".py" in entry["config"] and "::" not in
-                          entry["config"] else entry["config"]))  # fmt: skip
+        to_hl(load_config(entry["config"]))
     for data in manifest["data"].values():
         assert set(data["models"]) <= manifest["models"].keys()
 
 
-def test_plain_torch_example_trains(finish, root):
-    if not (root / "data/raw/streets/streets.json").is_file():
-        pytest.skip("streets not drawn yet")
-    code, out, err = finish("fully_supervised/plain_torch.py", "--iters", 2)
-    assert code == 0, err
-    assert re.search(r"2/2: loss_seg [\d.]+, loss_hl -0\.0\d+", out)
+def test_plain_torch_example_trains(root, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(registry, "ROOT", tmp_path)
+    monkeypatch.setattr(registry, "STREETS", dict(domain="real", num_train=4, num_val=1))
+    script = str(root / "fully_supervised/plain_torch.py")
+    monkeypatch.setattr(sys, "argv", [script, "--iters", "2"])
+    runpy.run_path(script, run_name="__main__")
+    assert re.search(r"2/2: loss_seg [\d.]+, loss_hl -0\.0\d+", capsys.readouterr().out)

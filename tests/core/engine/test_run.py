@@ -206,6 +206,7 @@ def test_schedule_shrinks_as_a_whole():
     scale_schedule(cfg, 16000)
     assert cfg.train_cfg.max_iters == 16000
     assert [(s.begin, s.end) for s in cfg.param_scheduler] == [(0, 150), (150, 16000)]
+    assert cfg.train_cfg.val_interval == cfg.default_hooks.checkpoint.interval == 1600
 
 
 def test_amp_without_a_gpu_is_refused(tiny_config):
