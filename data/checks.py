@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +13,11 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from rich.console import Console
 from rich.progress import track
+
+# How a whole file begins and what comes at its end. Pillow decodes a PNG whose last bytes are gone
+# (OpenCV then refuses it in the middle of a training) and a JPEG that goes on in zeros.
+_ENDS = {b"\x89PNG\r\n\x1a\n": b"IEND\xaeB`\x82", b"\xff\xd8": b"\xff\xd9"}
+_TAIL = 1024  # some writers add a few bytes after the end
 
 
 @dataclass(frozen=True)
@@ -69,23 +75,42 @@ def check(root: Path, layouts: tuple[Layout, ...], allowed_ids: set[int]) -> lis
 
 
 def _stems(folder: Path, suffix: str) -> set[str]:
-    """Paths below ``folder`` without their suffix."""
-    return {str(path.relative_to(folder))[: -len(suffix)] for path in folder.rglob(f"*{suffix}")}
+    """Paths below ``folder`` without their suffix; hidden files are not data, as in mmseg."""
+    paths = folder.rglob(f"[!.]*{suffix}")
+    return {str(path.relative_to(folder))[: -len(suffix)] for path in paths}
+
+
+def _read(path: Path) -> np.ndarray:
+    """Pixels as stored, (H, W) or (H, W, channels); a palette image gives its indices.
+
+    Raises:
+        OSError, SyntaxError, ValueError: the file is not a whole image.
+    """
+    data = path.read_bytes()
+    for start, end in _ENDS.items():
+        if data.startswith(start) and end not in data[-_TAIL:]:
+            raise OSError("its end is missing")
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image)
 
 
 def _check_pair(allowed_ids: set[int], pair: tuple[Path, Path]) -> list[str]:
     problems, arrays = [], []
     for path in pair:
         try:
-            with Image.open(path) as image:
-                arrays.append(np.asarray(image))
-        except (OSError, SyntaxError, UnidentifiedImageError, ValueError) as error:
+            arrays.append(_read(path))
+        except UnidentifiedImageError:
+            problems.append(f"{path}: not an image that can be read; copy it again")
+        except (OSError, SyntaxError, ValueError) as error:
             problems.append(f"{path}: damaged or truncated ({error}); copy it again")
     if problems:
         return problems
     image, label = arrays
     if label.ndim != 2 or label.dtype != np.uint8:
-        return [f"{pair[1]}: not an 8-bit single-channel label ({label.dtype}, {label.shape})"]
+        return [
+            f"{pair[1]}: not an 8-bit single-channel label ({label.dtype}, {label.shape}); "
+            "store the ids as such"
+        ]
     if image.shape[:2] != label.shape:
         height, width = label.shape
         problems.append(
@@ -95,5 +120,16 @@ def _check_pair(allowed_ids: set[int], pair: tuple[Path, Path]) -> list[str]:
     ids, counts = np.unique(label, return_counts=True)
     for value, count in zip(ids.tolist(), counts.tolist(), strict=True):
         if value not in allowed_ids:
-            problems.append(f"{pair[1]}: label id {value} ({count} pixels) is out of range")
+            problems.append(
+                f"{pair[1]}: label id {value} ({count} pixels) is out of range; "
+                f"there are {_ranges(allowed_ids)}: mend or remove the pair"
+            )
     return problems
+
+
+def _ranges(ids: set[int]) -> str:
+    """``{0, 1, 2, 255}`` as "0-2, 255"."""
+    starts = [i for i in sorted(ids) if i - 1 not in ids]
+    ends = [i for i in sorted(ids) if i + 1 not in ids]
+    pairs = zip(starts, ends, strict=True)
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in pairs)

@@ -15,48 +15,66 @@ from rich.progress import track
 
 from data.errors import DataError
 
-# (labelId, class, colour) of the 19 classes that are trained and evaluated, by trainId.
-_TRAINED: tuple[tuple[int, str, tuple[int, int, int]], ...] = (
-    (7, "road", (128, 64, 128)),
-    (8, "sidewalk", (244, 35, 232)),
-    (11, "building", (70, 70, 70)),
-    (12, "wall", (102, 102, 156)),
-    (13, "fence", (190, 153, 153)),
-    (17, "pole", (153, 153, 153)),
-    (19, "traffic light", (250, 170, 30)),
-    (20, "traffic sign", (220, 220, 0)),
-    (21, "vegetation", (107, 142, 35)),
-    (22, "terrain", (152, 251, 152)),
-    (23, "sky", (70, 130, 180)),
-    (24, "person", (220, 20, 60)),
-    (25, "rider", (255, 0, 0)),
-    (26, "car", (0, 0, 142)),
-    (27, "truck", (0, 0, 70)),
-    (28, "bus", (0, 60, 100)),
-    (31, "train", (0, 80, 100)),
-    (32, "motorcycle", (0, 0, 230)),
-    (33, "bicycle", (119, 11, 32)),
+# The published table by labelId: name, whether it is trained and evaluated, colour.
+_LABELS: tuple[tuple[str, bool, tuple[int, int, int]], ...] = (
+    ("unlabeled", False, (0, 0, 0)),
+    ("ego vehicle", False, (0, 0, 0)),
+    ("rectification border", False, (0, 0, 0)),
+    ("out of roi", False, (0, 0, 0)),
+    ("static", False, (0, 0, 0)),
+    ("dynamic", False, (111, 74, 0)),
+    ("ground", False, (81, 0, 81)),
+    ("road", True, (128, 64, 128)),
+    ("sidewalk", True, (244, 35, 232)),
+    ("parking", False, (250, 170, 160)),
+    ("rail track", False, (230, 150, 140)),
+    ("building", True, (70, 70, 70)),
+    ("wall", True, (102, 102, 156)),
+    ("fence", True, (190, 153, 153)),
+    ("guard rail", False, (180, 165, 180)),
+    ("bridge", False, (150, 100, 100)),
+    ("tunnel", False, (150, 120, 90)),
+    ("pole", True, (153, 153, 153)),
+    ("polegroup", False, (153, 153, 153)),
+    ("traffic light", True, (250, 170, 30)),
+    ("traffic sign", True, (220, 220, 0)),
+    ("vegetation", True, (107, 142, 35)),
+    ("terrain", True, (152, 251, 152)),
+    ("sky", True, (70, 130, 180)),
+    ("person", True, (220, 20, 60)),
+    ("rider", True, (255, 0, 0)),
+    ("car", True, (0, 0, 142)),
+    ("truck", True, (0, 0, 70)),
+    ("bus", True, (0, 60, 100)),
+    ("caravan", False, (0, 0, 90)),
+    ("trailer", False, (0, 0, 110)),
+    ("train", True, (0, 80, 100)),
+    ("motorcycle", True, (0, 0, 230)),
+    ("bicycle", True, (119, 11, 32)),
 )
 
-CLASSES: tuple[str, ...] = tuple(name for _, name, _ in _TRAINED)
-PALETTE: list[list[int]] = [list(color) for _, _, color in _TRAINED]
+LABEL_COLORS: tuple[tuple[int, int, int], ...] = tuple(color for _, _, color in _LABELS)
 
-# labelId -> trainId for every value a label byte can have; 255 is void.
+# The 19 classes by trainId: the trained ones in the order of their labelIds.
+CLASSES: tuple[str, ...] = tuple(name for name, trained, _ in _LABELS if trained)
+PALETTE: list[list[int]] = [list(color) for _, trained, color in _LABELS if trained]
+
+# Tables over every value that a label byte can have: is it a labelId, and its trainId (255: void).
+KNOWN_IDS: np.ndarray = np.arange(256) < len(_LABELS)
 ID_TO_TRAIN_ID: np.ndarray = np.full(256, 255, np.uint8)
-for _train_id, (_label_id, _, _) in enumerate(_TRAINED):
-    ID_TO_TRAIN_ID[_label_id] = _train_id
+ID_TO_TRAIN_ID[[i for i, (_, trained, _) in enumerate(_LABELS) if trained]] = range(len(CLASSES))
+KNOWN_IDS.setflags(write=False)
 ID_TO_TRAIN_ID.setflags(write=False)
-NUM_LABEL_IDS = 34  # 0..33 are defined; -1, license plate, is stored as 255 by some tools
 
 
 def convert_label_ids(label_ids: np.ndarray) -> np.ndarray:
     """labelIds (H, W) uint8 -> trainIds (H, W) uint8, 0-18 and 255 for void.
 
     Raises:
-        DataError: an id that Cityscapes does not define.
+        DataError: an id that Cityscapes does not define; 255 too, which tells trainIds.
     """
     present = np.unique(label_ids)
-    unknown = present[(present >= NUM_LABEL_IDS) & (present != 255)]
+    unknown = present[~KNOWN_IDS[present]]
     if unknown.size:
         ids = ", ".join(map(str, unknown[:5]))
         raise DataError(f"label ids {ids} are not Cityscapes' (0-33)")
@@ -78,14 +96,14 @@ def make_label_train_ids(root: str | Path, workers: int | None = None) -> int:
     Raises:
         DataError: no labels are there, or some cannot be converted; all others are written.
     """
-    sources = sorted(Path(root).glob("gtFine/*/*/*_gtFine_labelIds.png"))
+    # Not "._…": macOS leaves those beside files that it packed; mmseg skips them, too.
+    sources = sorted(Path(root).glob("gtFine/*/*/[!.]*_gtFine_labelIds.png"))
     if not sources and not any(Path(root).glob("gtFine/*/*/*_gtFine_labelTrainIds.png")):
         raise DataError(f"{root}: no gtFine/*/*/*_gtFine_labelIds.png; unpack gtFine_trainvaltest")
     todo = [path for path in sources if not _target(path).is_file()]
     problems = [line for line in _in_parallel(todo, workers) if line]
     if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise DataError(f"{problems[0]}{more}; python data/prepare.py cityscapes lists them all")
+        raise DataError.of(problems, f"python data/prepare.py cityscapes --src {root}")
     return len(todo)
 
 
@@ -113,7 +131,7 @@ def _convert(path: Path) -> str | None:
     try:
         train_ids = convert_label_ids(label)
     except DataError as error:
-        return f"{path}: {error}"
+        return f"{path}: {error}; replace the file"
     temporary = path.with_name(f".{path.name}.{os.getpid()}.png")
     try:
         if not cv2.imwrite(str(temporary), train_ids):

@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class DataError(ValueError):
-    """One line: what is wrong, which file, how to mend it. Entry scripts print it and exit 1."""
+    """One line: what is wrong, which file, how to mend it. Entry scripts print it and exit 1.
+
+    Attributes:
+        problems: where several files are wrong, a line for each; the message names the first.
+    """
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+    @classmethod
+    def of(cls, problems: Sequence[str], command: str) -> DataError:
+        """The error of at least one problem; ``command`` is what lists them all."""
+        more = f" (and {len(problems) - 1} more: {command} lists them)" if problems[1:] else ""
+        return cls(f"{problems[0]}{more}", problems)

@@ -1,6 +1,6 @@
 """Prepare a data set: make what can be made, then check every file.
 
-python data/prepare.py streets                       the embedded set, into data/raw/streets
+python data/prepare.py streets                       draws the embedded set, then checks every file
 python data/prepare.py cityscapes --src DIR          labelTrainIds beside labelIds, then checks
 python data/prepare.py camvid --src DIR              checks
 """
@@ -11,10 +11,14 @@ from pathlib import Path
 
 try:
     from data import registry, streets
-    from data.checks import check
+    from data.checks import Layout, check
+    from data.cityscapes import KNOWN_IDS
     from data.errors import DataError
+    from data.streets.writers import MANIFEST
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; set up with: source setup.sh") from error
+
+GTAV_LAYOUT = Layout("images", "labels", ".png", ".png")  # labels hold labelIds
 
 
 def main() -> None:
@@ -28,13 +32,24 @@ def main() -> None:
             add_streets_flags(command)
         else:
             command.add_argument("--src", help=f"where it lies [{entry.default_root}]")
-            command.add_argument("--check-only", action="store_true", help="make nothing")
+        command.add_argument("--check-only", action="store_true", help="make nothing")
     args = parser.parse_args()
-    write_streets(args) if args.name == "streets" else prepare(args)
+
+    entry = registry.get(args.name)
+    root = Path(args.src or entry.default_root)
+    try:
+        problems = prepare(entry, root, args)
+    except DataError as error:
+        if not error.problems:
+            raise
+        problems = error.problems
+    print("\n".join(problems) or f"{root}: every image has its label, all files are whole")
+    if problems:
+        raise DataError(f"{len(problems)} problems in {root}, listed above")
 
 
 def add_streets_flags(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--out", help="folder to write [data/raw/streets]")
+    command.add_argument("--out", "--src", dest="src", help="its folder [data/raw/streets]")
     command.add_argument("--domain", choices=streets.DOMAINS, default="real")
     command.add_argument("--format", choices=["cityscapes", "gtav"], default="cityscapes")
     command.add_argument("--num-train", type=int, default=registry.STREETS["num_train"])
@@ -44,27 +59,31 @@ def add_streets_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--workers", type=int, help="processes [one a core]")
 
 
-def write_streets(args: argparse.Namespace) -> None:
+def prepare(entry: registry.DataSet, root: Path, args: argparse.Namespace) -> list[str]:
+    """Make what can be made and check every file; the problems, a line each."""
+    layouts, allowed_ids = entry.layouts, entry.allowed_ids
+    if entry.name == "streets":
+        if args.format == "gtav":
+            layouts, allowed_ids = (GTAV_LAYOUT,), set(KNOWN_IDS.nonzero()[0].tolist())
+        if not args.check_only:
+            write_streets(root, args)
+        elif not (root / MANIFEST).is_file():
+            raise DataError(f"{root}: no finished streets; leave out --check-only to draw them")
+    else:
+        if entry.make is not None and not args.check_only:
+            print(f"{root}: {entry.make(root)} label files made, the others were there")
+        registry.find(entry.name, root)
+    return check(root, layouts, allowed_ids)
+
+
+def write_streets(root: Path, args: argparse.Namespace) -> None:
     width, _, height = args.size.partition("x")
     if not (width.isdigit() and height.isdigit()):
         raise DataError(f"--size {args.size}: give width x height, such as 384x192")
-    out = Path(args.out or registry.get("streets").default_root)
     write = streets.write_cityscapes if args.format == "cityscapes" else streets.write_gtav
-    write(out, domain=args.domain, num_train=args.num_train, num_val=args.num_val,
+    write(root, domain=args.domain, num_train=args.num_train, num_val=args.num_val,
           size=(int(width), int(height)), seed=args.seed, workers=args.workers)  # fmt: skip
-    print(f"{out}: {args.num_train} + {args.num_val} images, {args.domain} domain")
-
-
-def prepare(args: argparse.Namespace) -> None:
-    entry = registry.get(args.name)
-    root = Path(args.src or entry.default_root)
-    if entry.make is not None and not args.check_only:
-        print(f"{root}: {entry.make(root)} label files made")
-    root = registry.find(args.name, root)
-    problems = check(root, entry.layouts, entry.allowed_ids)
-    print("\n".join(problems) or f"{root}: every image has its label, all files are whole")
-    if problems:
-        raise DataError(f"{len(problems)} problems in {root}, listed above")
+    print(f"{root}: {args.num_train} + {args.num_val} images, {args.domain} domain")
 
 
 if __name__ == "__main__":

@@ -141,6 +141,5 @@ def locate(name: str, root: str | Path | None = None) -> Path:
         entry.make(folder)
     problems = missing_halves(folder, entry.layouts)
     if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise DataError(f"{problems[0]}{more}; python data/prepare.py {name} lists them all")
+        raise DataError.of(problems, f"python data/prepare.py {name} --src {folder}")
     return folder

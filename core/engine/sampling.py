@@ -126,7 +126,7 @@ def is_whole(path: str) -> bool:
     except OSError:
         return False
     if start == b"\x89PNG":
-        return b"IEND" in tail
+        return b"IEND\xaeB`\x82" in tail  # with its checksum: the decoders read that too
     if start[:2] == b"\xff\xd8":
         return b"\xff\xd9" in tail
     return bool(start)

@@ -17,7 +17,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from data.cityscapes import ID_TO_TRAIN_ID
+from data.cityscapes import ID_TO_TRAIN_ID, LABEL_COLORS
 from data.streets.picture import generate
 
 VERSION = 1
@@ -25,17 +25,6 @@ MANIFEST = "streets.json"
 
 # The invented towns; a block of consecutive pictures comes from each.
 _TOWNS = {"train": ("aldermoor", "birkenau", "castellon"), "val": ("dunhaven",)}
-
-# Colours of the original 34 labelIds, as the public GTAV label files have them in their palette.
-_LABEL_COLORS: tuple[tuple[int, int, int], ...] = (
-    (0, 0, 0), (0, 0, 0), (0, 0, 0), (0, 0, 0), (0, 0, 0),
-    (111, 74, 0), (81, 0, 81), (128, 64, 128), (244, 35, 232), (250, 170, 160),
-    (230, 150, 140), (70, 70, 70), (102, 102, 156), (190, 153, 153), (180, 165, 180),
-    (150, 100, 100), (150, 120, 90), (153, 153, 153), (153, 153, 153), (250, 170, 30),
-    (220, 220, 0), (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60),
-    (255, 0, 0), (0, 0, 142), (0, 0, 70), (0, 60, 100), (0, 0, 90),
-    (0, 0, 110), (0, 80, 100), (0, 0, 230), (119, 11, 32),
-)  # fmt: skip
 
 # (domain, split, index, size, seed) and the files to write: everything a worker needs.
 Task = tuple[str, str, int, tuple[int, int], int, tuple[str, ...]]
@@ -71,7 +60,7 @@ def _png(array: np.ndarray) -> bytes:
 def _palette_png(labels: np.ndarray) -> bytes:
     """Encode labelIds as a palette PNG with the Cityscapes colours."""
     image = Image.fromarray(labels)
-    image.putpalette([v for color in _LABEL_COLORS for v in color] + [0] * 3 * (256 - 34))
+    image.putpalette([v for color in LABEL_COLORS for v in color] + [0] * 3 * (256 - 34))
     stream = io.BytesIO()
     image.save(stream, "PNG", compress_level=6)
     return stream.getvalue()

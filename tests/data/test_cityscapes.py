@@ -8,6 +8,8 @@ from mmseg.datasets import CityscapesDataset
 from data.cityscapes import (
     CLASSES,
     ID_TO_TRAIN_ID,
+    KNOWN_IDS,
+    LABEL_COLORS,
     PALETTE,
     convert_label_ids,
     make_label_train_ids,
@@ -45,10 +47,23 @@ def test_table_is_the_published_one():
 def test_every_id_is_converted():
     want = np.array([[train_id for _, _, train_id in rows()]], dtype=np.uint8)
     np.testing.assert_array_equal(convert_label_ids(np.arange(34, dtype=np.uint8)[None]), want)
-    assert convert_label_ids(np.full((1, 1), 255, np.uint8)) == 255  # license plate, -1
+
+
+def test_colors_of_the_ids():
+    assert len(LABEL_COLORS) == 34
+    for name, label_id, train_id in rows():
+        if train_id != 255:
+            assert list(LABEL_COLORS[label_id]) == PALETTE[train_id], name
+    # Some that are not trained, from the published table.
+    assert LABEL_COLORS[9] == (250, 170, 160) and LABEL_COLORS[14] == (180, 165, 180)
+    assert LABEL_COLORS[6] == (81, 0, 81) and LABEL_COLORS[30] == (0, 0, 110)
 
 
 def test_unknown_ids_are_refused():
+    assert np.flatnonzero(KNOWN_IDS).tolist() == list(range(34)) and KNOWN_IDS.shape == (256,)
+    for value in range(34, 256):  # 255, too: a labelTrainIds file under the wrong name
+        with pytest.raises(DataError, match=f"label ids {value} are not"):
+            convert_label_ids(np.full((2, 2), value, np.uint8))
     with pytest.raises(DataError, match="label ids 34, 77 are not Cityscapes'"):
         convert_label_ids(np.array([[7, 77, 34]], dtype=np.uint8))
 
@@ -77,8 +92,27 @@ def test_bad_labels_are_named_and_the_others_made(fake_cityscapes):
     with pytest.raises(DataError) as error:
         make_label_train_ids(root, 1)
     assert f"{first}: label ids 99" in str(error.value)
-    assert "and 1 more" in str(error.value)
+    assert "and 1 more" in str(error.value) and "\n" not in str(error.value)
+    for path, line in zip((first, second), error.value.problems, strict=True):
+        assert line.startswith(f"{path}: ")
     assert len(list(root.glob("gtFine/*/*/*_labelTrainIds.png"))) == 4
+
+
+def test_a_truncated_label_is_not_converted(fake_cityscapes):
+    root = fake_cityscapes(1)
+    path = next(root.glob("gtFine/train/*/*_labelIds.png"))
+    whole = path.read_bytes()
+    for cut in (1, 13, 21, 100, len(whole) - 40):
+        path.write_bytes(whole[:-cut])
+        with pytest.raises(DataError, match="copy it again"):
+            make_label_train_ids(root, 1)
+    assert not list(root.glob("gtFine/train/*/*_labelTrainIds.png"))
+
+
+def test_files_that_macos_leaves_are_not_labels(fake_cityscapes):
+    root = fake_cityscapes(1)
+    (root / "gtFine/val/ulm/._ulm_000000_000019_gtFine_labelIds.png").write_bytes(b"no png")
+    assert make_label_train_ids(root, 1) == 2
 
 
 def test_a_folder_without_labels_is_refused(tmp_path):

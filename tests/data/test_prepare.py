@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import mmengine.config.utils as mmengine_config
@@ -54,16 +55,42 @@ def test_missing_halves_are_named(fake_camvid):
     assert len(problems) == 2
     assert "labels/train/0016E5_00001.png: missing, but its image is there" in problems[0]
     assert "images/val/0016E5_00000.jpg: missing, but its label is there" in problems[1]
-    with pytest.raises(DataError, match=r"0016E5_00001\.png: missing.*\(and 1 more\)"):
+    with pytest.raises(DataError, match=r"0016E5_00001\.png: missing.*\(and 1 more: "):
         registry.locate("camvid", fake_camvid)
 
 
 @pytest.mark.parametrize("file", ["images/train/0016E5_00001.jpg", "labels/val/0016E5_00002.png"])
 def test_truncated_files_are_named(file, fake_camvid):
     path = fake_camvid / file
-    path.write_bytes(path.read_bytes()[:-60])
+    whole = path.read_bytes()
+    # Pillow alone takes a PNG without its last 22 bytes.
+    for cut in (*range(1, 25), 60, len(whole) // 2, len(whole) - 4):
+        path.write_bytes(whole[:-cut])
+        (problem,) = checked("camvid", fake_camvid)
+        assert problem.startswith(f"{path}: ") and problem.endswith("; copy it again"), cut
+    path.write_bytes(b"")
+    assert checked("camvid", fake_camvid) == [
+        f"{path}: not an image that can be read; copy it again"
+    ]
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_goes_on_in_zeros_is_named(progressive, fake_camvid):
+    path = fake_camvid / "images/train/0016E5_00001.jpg"
+    image = np.random.default_rng(1).integers(0, 255, (36, 48, 3), dtype=np.uint8)
+    cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_PROGRESSIVE, int(progressive)])
+    assert checked("camvid", fake_camvid) == []
+    whole = path.read_bytes()
+    half = len(whole) // 2
+    path.write_bytes(whole[:half] + bytes(max(len(whole) - half, 1100)))
     (problem,) = checked("camvid", fake_camvid)
     assert problem.startswith(f"{path}: damaged or truncated")
+
+
+def test_hidden_files_are_not_data(fake_camvid):
+    (fake_camvid / "images/train/._0016E5_00001.jpg").write_bytes(b"left by macOS")
+    assert checked("camvid", fake_camvid) == []
+    assert len(next(iter(loaders("camvid", fake_camvid)))) == 3
 
 
 def test_label_ids_out_of_range_and_sizes_are_named(fake_camvid):
@@ -76,7 +103,7 @@ def test_label_ids_out_of_range_and_sizes_are_named(fake_camvid):
     color = fake_camvid / "labels/train/0016E5_00002.png"
     cv2.imwrite(str(color), np.zeros((36, 48, 3), np.uint8))
     problems = checked("camvid", fake_camvid)
-    assert f"{wrong}: label id 37 (3 pixels) is out of range" in problems[0]
+    assert f"{wrong}: label id 37 (3 pixels) is out of range; there are 0-11" in problems[0]
     assert f"{small}: is 24x18, its image 48x36" in problems[1]
     assert f"{color}: not an 8-bit single-channel label" in problems[2]
 
@@ -90,6 +117,20 @@ def test_camvids_void_is_ignored_in_training_and_evaluation(fake_camvid):
     for i in range(3):
         seen |= set(train[i]["data_samples"].gt_sem_seg.data.unique().tolist())
     assert 11 not in seen and 255 in seen
+
+
+def test_camvid_by_sequence(fake_camvid):
+    for part, suffix in (("images", "jpg"), ("labels", "png")):
+        folder = fake_camvid / part / "train"
+        (folder / f"0016E5_00002.{suffix}").rename(folder / f"0001TP_00002.{suffix}")
+    cfg = Config.fromfile(registry.get("camvid").config).train_dataloader.dataset
+    cfg.data_root = str(fake_camvid)
+    for sequences, count in ((["0016E5"], 2), (["0001TP", "0016E5"], 3), (["0001TP"], 1)):
+        dataset = DATASETS.build(dict(cfg, filter_cfg=dict(sequences=sequences)))
+        assert len(dataset) == count
+    assert Path(dataset.get_data_info(0)["img_path"]).name == "0001TP_00002.jpg"
+    with pytest.raises(DataError, match="no image of the sequences 0006R0 in"):
+        DATASETS.build(dict(cfg, filter_cfg=dict(sequences=["0006R0"])))
 
 
 def test_a_perfect_prediction_scores_100_whatever_stands_on_void(fake_camvid):
@@ -155,10 +196,50 @@ def test_problems_are_listed_and_fail_the_command(root, fake_camvid):
     assert done.stderr.splitlines()[-1].startswith("error: 1 problems in")
 
 
+def test_every_bad_label_is_listed_by_the_command(root, fake_cityscapes):
+    folder = fake_cityscapes()
+    bad = sorted(folder.glob("gtFine/*/*/*_labelIds.png"))[1:5]
+    for path in bad:
+        cv2.imwrite(str(path), np.full((16, 32), 99, np.uint8))
+    done = prepare(root, "cityscapes", "--src", folder)
+    assert done.returncode == 1
+    assert [f"{path}: label ids 99" in done.stdout for path in bad] == [True] * 4
+    assert done.stderr.splitlines()[-1] == f"error: 4 problems in {folder}, listed above"
+    assert len(list(folder.glob("gtFine/*/*/*_labelTrainIds.png"))) == 2
+
+
+@pytest.mark.parametrize("layout", ["cityscapes", "gtav"])
+def test_streets_are_drawn_and_checked_by_the_command(layout, root, tmp_path):
+    out = tmp_path / "streets"
+    flags = ["--out", out, "--format", layout, "--size", "64x32", "--workers", 1]
+    flags += ["--num-train", 2, "--num-val", 1]
+    done = prepare(root, "streets", *flags)
+    assert done.returncode == 0, done.stderr
+    assert "all files are whole" in done.stdout
+
+
+def test_streets_are_checked_by_the_command(root, tmp_path):
+    done = prepare(root, "streets", "--out", tmp_path, "--check-only")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {tmp_path}: no finished streets")
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "00001.png"), np.full((8, 8), 34, np.uint8))
+    (tmp_path / "streets.json").write_text("{}")
+    done = prepare(root, "streets", "--out", tmp_path, "--format", "gtav", "--check-only")
+    assert done.returncode == 1
+    assert "00001.png: label id 34 (64 pixels) is out of range; there are 0-33" in done.stdout
+
+
 def test_the_real_camvid(root):
-    folder = root.parent / "shared" / "camvid"
+    folder = Path(os.environ.get("HL_CAMVID", root.parent / "shared" / "camvid"))
     if not folder.is_dir():
-        pytest.skip("no CamVid beside the project")
+        pytest.skip("no CamVid beside the project, and HL_CAMVID names none")
+    entry = registry.get("camvid")  # checked in full by: python data/prepare.py camvid
+    assert check(folder, entry.layouts[1:], entry.allowed_ids) == []
+    for path in (folder / "labels" / "train").iterdir():
+        label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        assert label.shape == (360, 480) and label.max() <= 11, path
     train, val = loaders("camvid", registry.locate("camvid", folder))
     assert (len(train), len(val)) == (367, 101)
     assert val[0]["data_samples"].gt_sem_seg.data.shape == (1, 360, 480)
