@@ -110,7 +110,8 @@ def read_metrics(work_dir: str | Path, step: int) -> dict[str, float]:
 def read_curves(work_dir: Path) -> dict[str, list[list[float]]]:
     """Logged scalars as ``{name: [[iteration, value], ...]}``, over all launches of a run.
 
-    A stretch that was trained twice, after a kill, counts once: the later launch's.
+    mIoU is 0-1, as in the rest of ``result.json``. A stretch that was trained twice, after a kill,
+    counts once: the later launch's.
     """
     curves: dict[str, dict[int, float]] = {}
     for entry in _scalars(work_dir):
@@ -119,7 +120,7 @@ def read_curves(work_dir: Path) -> dict[str, list[list[float]]]:
             if name in ("step", "iter", "time", "data_time", "memory") or name.startswith("IoU/"):
                 continue
             if isinstance(value, (int, float)):
-                curves.setdefault(name, {})[entry["step"]] = value
+                curves.setdefault(name, {})[entry["step"]] = value / (100 if name == "mIoU" else 1)
     return {name: sorted([step, value] for step, value in c.items()) for name, c in curves.items()}
 
 

@@ -70,6 +70,7 @@ def test_result_holds_what_a_report_needs(finished):
     assert np.mean(classes) == pytest.approx(result["mIoU"], abs=1e-4)
     assert [step for step, _ in result["curves"]["loss"]] == list(range(1, 13))
     assert {"loss_ce", "loss_hl", "ce", "lr", "mIoU"} <= result["curves"].keys()
+    assert result["curves"]["mIoU"][-1] == [12, pytest.approx(result["mIoU"], abs=1e-9)]
     assert result["seconds_per_iter"] > 0 and result["peak_memory_mib"] > 0
     for stem in result["pictures"]:
         for name in ("image", "label", "pred", "hl"):
