@@ -3,7 +3,7 @@
 What is finished is skipped, what was cut goes on: the same command again.
 
     bash fully_supervised/run_all.sh                                     # the embedded data set
-    bash fully_supervised/run_all.sh --data camvid --data-root ../shared/camvid
+    bash fully_supervised/run_all.sh --data camvid --data-root DIR
     GPUS=4 bash fully_supervised/run_all.sh --data cityscapes --data-root /data/cityscapes
 """
 
