@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from core.report.files import write_files
-from core.report.page import render_page, write_page
+from core.report.page import render_page
 from core.report.tables import (
-    ARMS,
     Published,
     Result,
-    Table,
     findings,
     main_table,
     summarize,
@@ -22,16 +20,13 @@ from core.report.tables import (
 )
 
 __all__ = [
-    "ARMS",
     "Report",
-    "Table",
     "findings",
     "main_table",
     "summarize",
     "to_csv",
     "to_json",
     "to_markdown",
-    "write_page",
     "write_report",
 ]
 
@@ -52,6 +47,8 @@ def write_report(
     notes: Sequence[str] = (),
     command: str = "",
     published: Published | None = None,
+    arm_names: Mapping[str, str] | None = None,
+    group: str = "Model",
 ) -> Report:
     """Write ``results.md``, ``results.csv``, ``results.json`` and ``index.html``.
 
@@ -63,12 +60,15 @@ def write_report(
         notes: paragraphs below the findings of the page.
         command: what was typed to make all this.
         published: mIoU in percent by model and arm, to stand beside ours.
+        arm_names: names of arms in place of those in ``core.report.tables.ARMS``.
+        group: what a model is called in a heading; in a semi-supervised track, ``Partition``.
 
     Raises:
-        ValueError: an unknown arm, the same run twice, or lists that differ in length.
+        ValueError: an unknown arm, in a result or in ``arm_names``, the same run twice, or lists
+            that differ in length.
         OSError: a file cannot be written; a full disk leaves the old files as they were.
     """
-    table = summarize(results, published)
+    table = summarize(results, published, arm_names=arm_names, group=group)
     markdown = to_markdown(table)
     paths = {
         kind: Path(out_dir) / name

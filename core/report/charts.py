@@ -17,7 +17,7 @@ from core.report.tables import ARMS, Row
 
 # Matplotlib knows no CSS variables: it draws in stand-in colours, replaced in the text of the SVG.
 INK, MUTED, RULE, PAPER = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04"
-ARM_COLOR = dict(zip(ARMS, ("#0a0b05", "#0a0b06", "#0a0b07"), strict=True))
+ARM_COLOR = dict(zip(ARMS, ("#0a0b05", "#0a0b06", "#0a0b07", "#0a0b08"), strict=True))
 _VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper"}
 _VARIABLES |= {color: arm for arm, color in ARM_COLOR.items()}
 
@@ -120,14 +120,16 @@ def miou_chart(rows: Sequence[Row], span: float) -> str:
     return chart.svg
 
 
-def class_chart(rows: Sequence[Row], classes: Sequence[str]) -> str:
-    """Per-class IoU minus the baseline's: a bar for +HL, a ring for scale-matched CE.
+def class_chart(rows: Sequence[Row], classes: Sequence[str], baseline: str) -> str:
+    """Per-class IoU minus the baseline's: a bar for HL, a ring for scale-matched CE.
 
     Args:
-        rows: one model's rows.
+        rows: one model's rows. SupOnly's is not drawn: it is so far off that the axis would hide
+            what HL does.
         classes: top to bottom.
+        baseline: its name within a sentence.
     """
-    label = f"IoU per class minus the baseline's, {rows[0].title} ({rows[0].model})"
+    label = f"IoU per class minus {baseline}'s, {rows[0].title} ({rows[0].model})"
     with _Chart(4.6, 0.75 + 0.28 * len(classes), label) as (chart, axes):
         for row in rows:
             seen = [(y, row.delta_iou.get(name)) for y, name in enumerate(classes)]
@@ -145,7 +147,7 @@ def class_chart(rows: Sequence[Row], classes: Sequence[str]) -> str:
                     ecolor=color,
                     elinewidth=1.3,
                 )
-            else:
+            elif row.arm == "ce-scaled":
                 ring = dict(markerfacecolor=PAPER, markeredgewidth=1.4, markersize=5)
                 axes.plot(mean, at, "o", color=color, zorder=3, **ring)
         axes.axvline(0, color=MUTED, linewidth=0.9)
@@ -155,7 +157,7 @@ def class_chart(rows: Sequence[Row], classes: Sequence[str]) -> str:
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.grid(axis="x")
-        axes.set_xlabel("IoU minus baseline, points")
+        axes.set_xlabel(f"IoU minus {baseline.removeprefix('the ')}, points")
     return chart.svg
 
 

@@ -9,13 +9,10 @@ from html import escape
 from pathlib import Path
 
 from core.report import charts
-from core.report.files import write_files
 from core.report.pictures import embed
 from core.report.style import CSS
 from core.report.tables import (
-    ARMS,
     NONE,
-    Published,
     Result,
     Row,
     Stat,
@@ -24,7 +21,6 @@ from core.report.tables import (
     number,
     percent,
     points,
-    summarize,
     times,
 )
 
@@ -49,32 +45,8 @@ the baseline.</p>
 
 SCALED = """The weighted loss is larger than the plain one, and a larger loss acts like a larger
 learning rate. Scale-matched CE is plain cross-entropy enlarged by the same factor at every
-iteration: what +HL gains over it, beyond the
+iteration: what {hl} gains over it, beyond the
 spread between seeds, is due to the map."""
-
-
-def write_page(
-    path: Path,
-    results: Sequence[Result],
-    run_dirs: Sequence[Path | None],
-    *,
-    title: str,
-    notes: Sequence[str] = (),
-    command: str = "",
-    published: Published | None = None,
-) -> Path:
-    """Write the page of ``render_page`` to ``path``, whole or not at all, and return the path.
-
-    Raises:
-        ValueError: as ``render_page``.
-        OSError: the file cannot be written; an older one stays as it was.
-    """
-    table = summarize(results, published)
-    text = render_page(
-        table, results, run_dirs, title=title, notes=notes, command=command, base=path.parent
-    )
-    write_files({path: text})
-    return path
 
 
 def render_page(
@@ -114,7 +86,7 @@ def render_page(
         _curves(table),
         _classes(table),
         _pictures(table, folders),
-        f"<section><h2>What is the HL map?</h2>{WHAT_IS_HL}<p>{SCALED}</p></section>",
+        _method(table),
         _cost(table),
         _runs(table, folders, base),
     ]
@@ -137,7 +109,7 @@ def _key(arm: str, shape: str = "") -> str:
 
 def _arm_legend(table: Table) -> str:
     arms = dict.fromkeys(row.arm for row in table.rows)
-    return _list("legend", [_key(arm) + escape(ARMS[arm]) for arm in arms])
+    return _list("legend", [_key(arm) + escape(table.names[arm]) for arm in arms])
 
 
 def _list(kind: str, items: Sequence[str]) -> str:
@@ -190,7 +162,7 @@ def _head(table: Table, title: str, command: str) -> str:
     facts = {
         "Data": escape(_all(table, "data")),
         "Track": escape(_all(table, "track").replace("_", " ")),
-        "Models": "; ".join(models),
+        f"{escape(table.group)}s": "; ".join(models),
         "Iterations": escape(_all(table, "max_iters")),
         "Seeds": ", ".join(map(str, seeds)),
         "Device": escape(_all(table, "device")),
@@ -204,7 +176,7 @@ def _head(table: Table, title: str, command: str) -> str:
 def _results(table: Table, notes: Sequence[str]) -> str:
     if not table.rows:
         return "<section><h2>Result</h2><p>There is no run yet.</p></section>"
-    head = ["n", "mIoU, %", "Δ baseline", "Δ scale-matched"]
+    head = ["n", "mIoU, %", escape(table.delta_head), "Δ scale-matched"]
     head += ["published mIoU", "published Δ"] * table.has_published
 
     def cells(row: Row) -> list[str]:
@@ -235,7 +207,7 @@ def _results(table: Table, notes: Sequence[str]) -> str:
             _list(
                 "failed",
                 [
-                    f"{escape(str(run['model']))}, {escape(ARMS[run['arm']])}, "
+                    f"{escape(str(run['model']))}, {escape(table.names[run['arm']])}, "
                     f"seed {escape(str(run['seed']))}: <code>{escape(str(run['error']))}</code>"
                     for run in table.failed
                 ],
@@ -307,7 +279,7 @@ def _classes(table: Table) -> str:
     parts = []
     for rows in table.models.values():
         others = [row for row in rows if row.arm != "baseline"]
-        head = ["Class", *(_key(row.arm) + _SHORT[row.arm] for row in rows)]
+        head = ["Class", *(_key(row.arm) + escape(_short(row)) for row in rows)]
         head += [_key(row.arm) + "Δ" for row in others]
         body = [
             _cells(
@@ -325,21 +297,26 @@ def _classes(table: Table) -> str:
         foot = _cells(mean, 1).replace("<tr>", '<tr class="mean">')
         parts.append(
             f'<h3>{escape(rows[0].title)}</h3><div class="beside">'
-            f"<figure>{charts.class_chart(rows, table.classes)}</figure>"
+            f"<figure>{charts.class_chart(rows, table.classes, table.baseline)}</figure>"
             f'<div class="scroll"><table class="wide"><thead>{_cells(head, 1, "th")}</thead>'
             f"<tbody>{''.join(body)}{foot}</tbody></table></div></div>"
         )
-    legend = [_key("hl") + "+HL: mean ± standard deviation"] if "hl" in arms else []
+    legend = []
+    if "hl" in arms:
+        legend.append(f"{_key('hl')}{escape(table.names['hl'])}: mean ± standard deviation")
     if "ce-scaled" in arms:
-        legend.append(_key("ce-scaled", "ring") + "Scale-matched CE: mean")
+        legend.append(f"{_key('ce-scaled', 'ring')}{escape(table.names['ce-scaled'])}: mean")
     return (
         f"<section><h2>Classes</h2>{_list('legend', legend)}{''.join(parts)}"
-        '<p class="caption">IoU in percent, mean over seeds; Δ to the baseline in points, paired '
-        f"by seed. {NONE}: the class does not occur.</p></section>"
+        '<p class="caption">IoU in percent, mean over seeds; '
+        f"Δ to {escape(table.baseline)} in points, paired by seed. {NONE}: the class "
+        "does not occur.</p></section>"
     )
 
 
-_SHORT = {"baseline": "CE", "ce-scaled": "Scaled", "hl": "+HL"}
+def _short(row: Row) -> str:
+    """The arm's name where columns are narrow."""
+    return "Scaled" if row.arm == "ce-scaled" else row.name.replace("Baseline (CE)", "CE")
 
 
 def _class_colors(table: Table) -> dict[str, str]:
@@ -439,8 +416,13 @@ def _predictions(
         cells.append(_figure(file("hl", "hl"), "HL map", photo=True))
     return (
         f'<figure class="row"><figcaption>{escape(rows[0].title)} <small>seed {escape(str(seed))}'
-        f'</small></figcaption><div class="strip four">{"".join(cells)}</div></figure>'
+        f'</small></figcaption><div class="strip many">{"".join(cells)}</div></figure>'
     )
+
+
+def _method(table: Table) -> str:
+    scaled = SCALED.format(hl=escape(table.names["hl"]))
+    return f"<section><h2>What is the HL map?</h2>{WHAT_IS_HL}<p>{scaled}</p></section>"
 
 
 def _cost(table: Table) -> str:
@@ -468,8 +450,8 @@ def _cost(table: Table) -> str:
 
     return (
         f"<section><h2>Cost of training</h2>{_grouped(table, head, cells)}"
-        '<p class="caption">Medians over seeds; ratios to the baseline of the same model. '
-        "Parameters as trained, the HL head included.</p></section>"
+        f'<p class="caption">Medians over seeds; ratios to {escape(table.baseline)} of the same '
+        f"{escape(table.group.lower())}. Parameters as trained, the HL head included.</p></section>"
     )
 
 
@@ -483,7 +465,9 @@ def _digits(value: float | None) -> str:
 def _runs(table: Table, folders: Mapping[tuple, Path | None], base: Path) -> str:
     if not table.runs:
         return ""
-    head = ["Model", "Arm", "Folder", "Seed", "mIoU, %", "s / iter", "MiB"]
+    has_best = any(number(run.get("best_mIoU")) is not None for run in table.runs)
+    head = [escape(table.group), "Arm", "Folder", "Seed", "mIoU, %", *["best"] * has_best]
+    head += ["s / iter", "MiB"]
     body = []
     for run in table.runs:
         folder = _folder(run, folders)
@@ -492,10 +476,11 @@ def _runs(table: Table, folders: Mapping[tuple, Path | None], base: Path) -> str
             _cells(
                 [
                     escape(run["model"]),
-                    _key(run["arm"]) + escape(ARMS[run["arm"]]),
+                    _key(run["arm"]) + escape(table.names[run["arm"]]),
                     f"<code>{escape(os.path.relpath(folder, base))}</code>" if folder else NONE,
                     escape(str(run["seed"])),
                     percent(number(run["mIoU"])),
+                    *[percent(number(run.get("best_mIoU")))] * has_best,
                     _digits(number(run.get("seconds_per_iter"))),
                     NONE if memory is None else f"{memory:,.0f}",
                 ],
@@ -513,5 +498,6 @@ def _runs(table: Table, folders: Mapping[tuple, Path | None], base: Path) -> str
     return (
         f'<section><h2>Runs</h2><div class="scroll"><table class="wide">'
         f"<thead>{_cells(head, 3, 'th')}</thead><tbody>{''.join(body)}</tbody></table></div>"
-        f"{environment}</section>"
+        + '<p class="caption">Best: of all validations during the run.</p>' * has_best
+        + f"{environment}</section>"
     )

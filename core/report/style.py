@@ -7,12 +7,12 @@ CSS = """
   --sans: "Helvetica Neue", "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif;
   --mono: ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace;
   --paper: #fffefb; --ink: #1d1d1b; --muted: #62625d; --rule: #d9d8d0; --tint: #f5f4ee;
-  --baseline: #70757c; --ce-scaled: #d98300; --hl: #0066ad;
+  --sup-only: #7a1f2f; --baseline: #70757c; --ce-scaled: #d98300; --hl: #0066ad;
 }
 @media screen and (prefers-color-scheme: dark) {
   :root {
     --paper: #16171a; --ink: #e6e5e0; --muted: #9d9d97; --rule: #37383d; --tint: #1f2024;
-    --baseline: #a3a9b1; --ce-scaled: #f0a63a; --hl: #5cb3ec;
+    --sup-only: #c04545; --baseline: #a3a9b1; --ce-scaled: #f0a63a; --hl: #5cb3ec;
   }
 }
 * { box-sizing: border-box; }
@@ -70,12 +70,13 @@ tr.mean th, tr.mean td { border-top: 1px solid var(--rule); }
 figure { margin: 0; min-width: 0; }
 figcaption { font: .8125rem/1.4 var(--sans); }
 .chart figcaption { font-weight: 600; margin-bottom: .2rem; }
-.beside { display: grid; gap: 1rem 3rem; align-items: start;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); }
+.beside { display: flex; flex-wrap: wrap; gap: 1rem 3rem; align-items: start; }
+.beside figure { flex: 1 1 24rem; }
+.beside .scroll { flex: 1 1 auto; }
 .beside svg { display: block; width: 100%; max-width: 32rem; height: auto; }
 .strip { display: grid; gap: .7rem; margin-bottom: .7rem; }
 .two { grid-template-columns: repeat(2, 1fr); }
-.four { grid-template-columns: repeat(4, 1fr); }
+.many { grid-template-columns: repeat(auto-fit, minmax(min(10rem, 45%), 1fr)); }
 .strip img { display: block; width: 100%; height: auto; background: var(--tint); }
 .strip figcaption { margin-top: .25rem; color: var(--muted); }
 .row { margin-top: .9rem; }
@@ -85,7 +86,6 @@ figcaption { font: .8125rem/1.4 var(--sans); }
 @media screen and (max-width: 42rem) {
   body { padding: 1.5rem 1rem 3rem; font-size: 1rem; }
   h1 { font-size: 1.5rem; }
-  .four { grid-template-columns: repeat(2, 1fr); }
   dl { gap: .2rem .9rem; }
   thead th { white-space: normal; }
   th, td { padding-right: .6rem; }
@@ -96,7 +96,6 @@ figcaption { font: .8125rem/1.4 var(--sans); }
   body { max-width: none; padding: 0; }
   h2, h3 { break-after: avoid; }
   figure, tr, .strip { break-inside: avoid; }
-  .four { grid-template-columns: repeat(4, 1fr); }
   .scroll { overflow: visible; }
 }
 """

@@ -2,9 +2,9 @@
 
 A run result is the dict of a run's ``result.json``: ``model``, ``title``, ``arm``, ``seed``,
 ``mIoU`` and ``IoU`` (0 to 1; ``None`` for a class that does not occur), ``seconds_per_iter``,
-``peak_memory_mib``, and what else the page shows. A failed run is ``model``, ``arm``, ``seed`` and
-``error``. Values are 0 to 1 in every object, in CSV and in JSON; percent, and points for
-differences, in Markdown and HTML.
+``peak_memory_mib``, and what else the page shows; ``best_mIoU``, where it has one, is the best
+validation during the run. A failed run is ``model``, ``arm``, ``seed`` and ``error``. Values are 0
+to 1 in every object, in CSV and in JSON; percent, and points for differences, in Markdown and HTML.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-ARMS = {"baseline": "Baseline (CE)", "ce-scaled": "Scale-matched CE", "hl": "+HL"}
+# Every arm in the order of the tables, with the name it has unless a track gives another.
+ARMS = {
+    "sup-only": "SupOnly",
+    "baseline": "Baseline (CE)",
+    "ce-scaled": "Scale-matched CE",
+    "hl": "+HL",
+}
 NONE = "–"  # an en dash: nothing was measured here
 
 Result = Mapping[str, Any]
@@ -59,9 +65,10 @@ class Row:
     model: str
     title: str
     arm: str
+    name: str  # the arm as readers see it
     miou: Stat | None
     delta_baseline: Stat | None  # mIoU minus the baseline's, paired by seed
-    delta_scaled: Stat | None  # +HL only: mIoU minus scale-matched CE's, paired by seed
+    delta_scaled: Stat | None  # hl only: mIoU minus scale-matched CE's, paired by seed
     seconds_per_iter: float | None  # median over seeds
     peak_memory_mib: float | None  # median over seeds
     time_ratio: float | None  # to the baseline of the same model
@@ -70,11 +77,6 @@ class Row:
     delta_iou: dict[str, Stat | None]  # per class, minus the baseline's, paired by seed
     published: float | None  # mIoU, 0 to 1
     published_delta: float | None  # minus the published baseline
-
-    @property
-    def name(self) -> str:
-        """The arm as readers see it."""
-        return ARMS[self.arm]
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,9 @@ class Table:
     classes: list[str]
     runs: list[dict[str, Any]]  # the finished runs behind the rows
     failed: list[dict[str, Any]]
+    names: dict[str, str]  # of every arm
+    baseline: str  # its name within a sentence
+    group: str  # what a model is called in a heading
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -94,6 +99,11 @@ class Table:
         for row in self.rows:
             grouped.setdefault(row.model, []).append(row)
         return grouped
+
+    @property
+    def delta_head(self) -> str:
+        """Heading of differences to the baseline."""
+        return f"Δ {self.baseline.removeprefix('the ')}"
 
     @property
     def has_published(self) -> bool:
@@ -151,19 +161,31 @@ def _ratio(ours: float | None, theirs: float | None) -> float | None:
     return ours / theirs if ours is not None and theirs else None
 
 
-def summarize(results: Sequence[Result], published: Published | None = None) -> Table:
+def summarize(
+    results: Sequence[Result],
+    published: Published | None = None,
+    *,
+    arm_names: Mapping[str, str] | None = None,
+    group: str = "Model",
+) -> Table:
     """Compare the arms of every model.
 
     Args:
         results: run results, finished and failed, in any order.
         published: mIoU in percent by model and arm, to stand beside ours.
+        arm_names: names of arms in place of those in ``ARMS``.
+        group: what a model is called in a heading; in a semi-supervised track, ``Partition``.
 
     Returns:
         A row for every model in every arm that occurs at all; what was not measured is ``None``.
 
     Raises:
-        ValueError: an unknown arm, or the same run twice.
+        ValueError: an unknown arm, in a result or in ``arm_names``, or the same run twice.
     """
+    arm_names = arm_names or {}
+    if unknown := arm_names.keys() - ARMS.keys():
+        raise ValueError(f"names of unknown arms {sorted(unknown)}; known: {', '.join(ARMS)}")
+    names = {**ARMS, **arm_names}
     runs, failed = split(results)
     models = list(dict.fromkeys(result["model"] for result in results))
     arms = [arm for arm in ARMS if any(result["arm"] == arm for result in results)]
@@ -186,6 +208,7 @@ def summarize(results: Sequence[Result], published: Published | None = None) -> 
                     model=model,
                     title=title,
                     arm=arm,
+                    name=names[arm],
                     miou=miou[arm],
                     delta_baseline=Stat.paired(miou[arm], miou["baseline"] if compared else None),
                     delta_scaled=Stat.paired(miou[arm], miou["ce-scaled"] if arm == "hl" else None),
@@ -205,7 +228,8 @@ def summarize(results: Sequence[Result], published: Published | None = None) -> 
                     else None,
                 )
             )
-    return Table(rows, classes, runs, failed, _unlike(runs))
+    baseline = arm_names.get("baseline", "the baseline")
+    return Table(rows, classes, runs, failed, names, baseline, group, _unlike(runs))
 
 
 def _class_iou(runs: Sequence[Result], name: str) -> Stat | None:
@@ -242,42 +266,48 @@ def with_std(stat: Stat | None, show: Callable[[float | None], str] = percent) -
 # What is seen, in words.
 
 
-def _compare(delta: Stat | None, other: str) -> str:
+def _compare(name: str, delta: Stat | None, other: str) -> str:
     if delta is None:
-        return f"No seed has both +HL and {other}, so the two cannot be compared."
+        return f"No seed has both {name} and {other}, so the two cannot be compared."
     if delta.n == 1:
         if points(delta.mean) == "+0.00":
-            return f"+HL equals {other} on the one seed that both have."
+            return f"{name} equals {other} on the one seed that both have."
         side = "above" if delta.mean > 0 else "below"
         return (
-            f"+HL is {side} {other} by {percent(abs(delta.mean))} points on the one seed that "
+            f"{name} is {side} {other} by {percent(abs(delta.mean))} points on the one seed that "
             "both have, which says nothing about the spread between seeds."
         )
     if abs(delta.mean) <= delta.std:
         return (
-            f"+HL and {other} differ by {with_std(delta, points)} points over {delta.n} seeds: "
+            f"{name} and {other} differ by {with_std(delta, points)} points over {delta.n} seeds: "
             "the difference is within the spread between seeds."
         )
     size = f"{percent(abs(delta.mean))} ± {percent(delta.std)} points over {delta.n} seeds"
-    return f"+HL is {'above' if delta.mean > 0 else 'below'} {other} by {size}."
+    return f"{name} is {'above' if delta.mean > 0 else 'below'} {other} by {size}."
 
 
 def findings(table: Table) -> dict[str, list[str]]:
-    """What the numbers say about +HL, sentence by sentence, by model.
+    """What the numbers say about HL, sentence by sentence, by model.
 
     A difference counts as seen only if its mean exceeds the standard deviation of the per-seed
     differences. Scale-matched CE is compared too: HL enlarges the loss, hence the step, and that
-    arm enlarges it by the same factor without a map.
+    arm enlarges it by the same factor without a map. Of training on the labeled images alone it is
+    only said how far the baseline is above it.
     """
     said: dict[str, list[str]] = {}
     for model, rows in table.models.items():
         arms = {row.arm: row for row in rows}
-        if "hl" not in arms:
-            continue
-        hl = arms["hl"]
-        said[model] = [_compare(hl.delta_baseline, "the baseline")]
-        if "ce-scaled" in arms:
-            said[model].append(_compare(hl.delta_scaled, "scale-matched CE"))
+        base, hl, sup_only = arms.get("baseline"), arms.get("hl"), arms.get("sup-only")
+        sentences = []
+        if hl:
+            sentences.append(_compare(hl.name, hl.delta_baseline, table.baseline))
+        if hl and "ce-scaled" in arms:
+            sentences.append(_compare(hl.name, hl.delta_scaled, "scale-matched CE"))
+        if base and sup_only:
+            gain = Stat.paired(base.miou, sup_only.miou)
+            sentences.append(_compare(base.name, gain, sup_only.name))
+        if sentences:
+            said[model] = sentences
     return said
 
 
@@ -300,7 +330,7 @@ def _grid(head: Sequence[str], body: Sequence[Sequence[str]], left: int) -> str:
 
 def main_table(table: Table) -> str:
     """The comparison of arms as an aligned Markdown table: fit for a terminal too."""
-    head = ["Model", "Arm", "n", "mIoU", "Δ baseline", "Δ scaled CE", "Time", "Memory"]
+    head = [table.group, "Arm", "n", "mIoU", table.delta_head, "Δ scaled CE", "Time", "Memory"]
     body = []
     for rows in table.models.values():
         for i, row in enumerate(rows):
@@ -341,7 +371,7 @@ def to_markdown(table: Table) -> str:
     parts = [
         main_table(table),
         "mIoU in percent, mean ± sample standard deviation over n seeds. Δ in points, paired by "
-        "seed. Time per iteration and peak memory as ratios to the baseline, of medians over "
+        f"seed. Time per iteration and peak memory as ratios to {table.baseline}, of medians over "
         "seeds.",
     ]
     for model, said in findings(table).items():
@@ -351,7 +381,7 @@ def to_markdown(table: Table) -> str:
         parts.append(
             "Failed runs:\n\n"
             + "\n".join(
-                f"- {run['model']}, {ARMS[run['arm']]}, seed {run['seed']}: {run['error']}"
+                f"- {run['model']}, {table.names[run['arm']]}, seed {run['seed']}: {run['error']}"
                 for run in table.failed
             )
         )

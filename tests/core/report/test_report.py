@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import html
 import io
 import json
 import os
@@ -22,7 +23,6 @@ from core.report import (
     to_csv,
     to_json,
     to_markdown,
-    write_page,
     write_report,
 )
 from core.report.pictures import MAX_WIDTH, embed
@@ -69,6 +69,16 @@ def results() -> list[dict]:
         run("ce-scaled", 0, 0.41),
         {"model": "net", "arm": "hl", "seed": 1, "error": "loss became NaN at 17 | stopped"},
     ]
+
+
+U2PL = {"baseline": "U²PL", "ce-scaled": "U²PL, scale-matched CE", "hl": "U²PL + HL"}
+
+
+@pytest.fixture
+def semi() -> list[dict]:
+    """Two seeds of the semi-supervised arms but scale-matched CE."""
+    of = {"hl": (0.62, 0.63), "sup-only": (0.50, 0.54), "baseline": (0.60, 0.62)}
+    return [run(arm, seed, of[arm][seed], model="1/8") for arm in of for seed in (0, 1)]
 
 
 def rows_of(table) -> dict:
@@ -162,6 +172,48 @@ def test_findings_say_what_is_seen(deltas, words):
     assert len(said) == 1  # no scale-matched arm, nothing said of it
 
 
+def test_sup_only_is_first_and_below_the_baseline(semi):
+    rows = rows_of(summarize(semi))
+    assert list(rows) == ["sup-only", "baseline", "hl"]
+    assert rows["sup-only"].delta_baseline.by_seed == pytest.approx({0: -0.10, 1: -0.08})
+    assert rows["sup-only"].delta_iou["road"].mean == pytest.approx(-0.09)
+    assert rows["sup-only"].delta_scaled is None
+
+
+def test_of_sup_only_no_more_is_found_than_the_way_to_the_baseline(semi):
+    way = "U²PL is above SupOnly by 9.00 ± 1.41 points over 2 seeds."
+    assert findings(summarize(semi, arm_names=U2PL))["1/8"] == [
+        "U²PL + HL is above U²PL by 1.50 ± 0.71 points over 2 seeds.",
+        way,
+    ]
+    scaled = [run("ce-scaled", 0, 0.60, model="1/8")]
+    said = findings(summarize(semi + scaled, arm_names=U2PL))["1/8"]
+    assert said[1].startswith("U²PL + HL is above scale-matched CE by 2.00 points on the one seed")
+    no_hl = [result for result in semi if result["arm"] != "hl"]
+    assert findings(summarize(no_hl, arm_names=U2PL)) == {"1/8": [way]}
+    alone = [result for result in semi if result["arm"] == "sup-only"]
+    assert findings(summarize(alone, arm_names=U2PL)) == {}
+
+
+def test_given_names_replace_all_others(semi):
+    failed = {"model": "1/8", "arm": "ce-scaled", "seed": 0, "error": "killed"}
+    table = summarize([*semi, failed], arm_names=U2PL, group="Partition")
+    assert [row.name for row in table.rows] == ["SupOnly", *U2PL.values()]
+    text = to_markdown(table)
+    assert "- 1/8, U²PL, scale-matched CE, seed 0: killed" in text
+    head = [cell.strip() for cell in text.splitlines()[0].split("|")]
+    assert (head[1], head[5]) == ("Partition", "Δ U²PL")
+    assert "ratios to U²PL" in text
+    for old in ("+HL", "Baseline", "the baseline", "Model"):
+        assert old not in text
+
+
+def test_a_name_for_an_unknown_arm_is_refused(semi, tmp_path):
+    with pytest.raises(ValueError, match=r"unknown arms \['u2pl'\]; known: sup-only, baseline"):
+        write_report(tmp_path, semi, [None] * 6, title="t", arm_names={"u2pl": "U²PL"})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_failed_runs_are_listed(results):
     text = to_markdown(summarize([*results, run("ce-scaled", 1, float("nan"))]))
     assert "- net, +HL, seed 1: loss became NaN at 17 | stopped" in text
@@ -250,6 +302,12 @@ def picture(path: Path, width: int = 800) -> None:
     Image.fromarray(pixels).save(path)
 
 
+def page_of(out: Path, results, title: str = "t", **options) -> str:
+    """The page of results that have no folders."""
+    report = write_report(out, results, [None] * len(results), title=title, **options)
+    return report.paths["html"].read_text("utf-8")
+
+
 def folders_of(results, root: Path) -> list[Path]:
     return [root / f"{r['model']}-{r['arm']}-{r['seed']}" for r in results]
 
@@ -259,15 +317,15 @@ def test_page_stands_alone(results, tmp_path):
     for result, folder in zip(results, dirs, strict=True):
         for kind in ("image", "label", "pred") + ("hl",) * (result["arm"] != "baseline"):
             picture(folder / "pictures" / f"town_1_{kind}.png")
-    path = write_page(
-        tmp_path / "out" / "page.html",
+    report = write_report(
+        tmp_path / "out",
         results,
         dirs,
         title="Streets",
         notes=["A note & more"],
         command="bash run_all.sh <here>",
     )
-    text = path.read_text("utf-8")
+    text = report.paths["html"].read_text("utf-8")
     page = Checker(text)
     assert [r for r in page.references if not r.startswith(("data:image/", "#"))] == []
     assert sum(r.startswith("data:image/") for r in page.references) == 6
@@ -291,11 +349,55 @@ def test_names_are_escaped(tmp_path):
         for arm in ("baseline", "hl")
     ]
     evil.append({"model": "<b>", "arm": "hl", "seed": 1, "error": "<script>"})
-    path = write_page(tmp_path / "p.html", evil, [None] * 3, title="<b>", notes=["<b>"])
-    text = path.read_text("utf-8")
+    names = {"baseline": "<b>", "hl": "<b>"}
+    text = page_of(tmp_path, evil, title="<b>", notes=["<b>"], arm_names=names, group="<b>")
     Checker(text)
     for raw in ("<b>", "<i>", "<script"):
         assert raw not in text
+
+
+def test_page_of_a_semi_supervised_track(semi, tmp_path):
+    semi.append(run("ce-scaled", 0, 0.61, model="1/8"))
+    raw = page_of(tmp_path, semi, arm_names=U2PL, group="Partition")
+    page = Checker(raw)
+    assert "#0a0b0" not in raw
+    for words in (
+        "Partitions",
+        "U²PL is above SupOnly by 9.00",
+        "U²PL + HL: mean ± standard deviation",
+        "IoU minus U²PL, points",
+        "what U²PL + HL gains over it",
+        "ratios to U²PL of the same partition",
+    ):
+        assert words in page.text
+    assert "IoU per class minus U²PL's" in html.unescape(raw)
+    for old in ("+HL", "Baseline", "Model", "minus baseline"):
+        assert old not in page.text
+    heads = re.findall(r"<thead>.*?</thead>", raw)
+    classes = [re.sub(r"<.*?>", " ", head).split() for head in heads if "Class" in head]
+    assert classes == ["Class SupOnly U²PL Scaled U²PL + HL Δ Δ Δ".split()]
+
+
+def test_class_chart_leaves_out_what_would_hide_the_rest(semi, tmp_path):
+    """SupOnly is 9 points below: its rings would stretch the axis of differences of 1.5."""
+    raw = page_of(tmp_path, semi)
+    chart = re.search(r'<svg role="img" aria-label="IoU per class.*?</svg>', raw, re.DOTALL)[0]
+    assert "var(--hl)" in chart
+    assert "var(--sup-only)" not in chart
+    assert "var(--sup-only)" in raw
+
+
+@pytest.mark.parametrize("best", [None, 0.77])
+def test_best_validation_is_a_column_of_the_runs_if_any_has_it(semi, tmp_path, best):
+    semi[0]["best_mIoU"] = best  # hl, seed 0: the last but one in the list
+    runs = page_of(tmp_path, semi).split("<h2>Runs</h2>")[1]
+    rows = [re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row) for row in runs.split("<tr>")[1:]]
+    assert ("best" in rows[0]) == (best is not None)
+    assert {len(row) for row in rows} == {7 + (best is not None)}
+    if best:
+        assert rows[-2][rows[0].index("best")] == "77.00"
+        assert rows[-1][rows[0].index("best")] == "–"
+    assert "77.00" not in to_markdown(summarize(semi))
 
 
 def test_missing_and_damaged_pictures_are_said_to_be_missing(results, tmp_path):
@@ -303,7 +405,8 @@ def test_missing_and_damaged_pictures_are_said_to_be_missing(results, tmp_path):
     hl = dirs[4] / "pictures"  # seed 0, which all arms have
     picture(hl / "town_1_image.png")
     (hl / "town_1_pred.png").write_bytes(b"no picture")
-    text = write_page(tmp_path / "p.html", results, dirs, title="t").read_text("utf-8")
+    report = write_report(tmp_path / "out", results, dirs, title="t")
+    text = report.paths["html"].read_text("utf-8")
     page = Checker(text)
     assert sum(r.startswith("data:image/") for r in page.references) == 1
     assert page.text.count("missing") == 5  # label, three predictions, HL map
@@ -328,7 +431,7 @@ def test_only_failed_runs(tmp_path):
 
 def test_a_folder_for_every_result(results, tmp_path):
     with pytest.raises(ValueError, match="7 results but 1 run folders"):
-        write_page(tmp_path / "p.html", results, [None], title="t")
+        write_report(tmp_path, results, [None], title="t")
 
 
 def test_embedded_label_map_keeps_its_colours(tmp_path):
@@ -367,8 +470,4 @@ def test_a_full_disk_leaves_the_old_files(results, tmp_path, monkeypatch, call):
 
 
 def test_same_results_give_the_same_page(results, tmp_path):
-    pages = [
-        write_page(tmp_path / f"{i}.html", results, [None] * len(results), title="t").read_bytes()
-        for i in range(2)
-    ]
-    assert pages[0] == pages[1]
+    assert page_of(tmp_path / "0", results) == page_of(tmp_path / "1", results)
