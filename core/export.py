@@ -1,9 +1,12 @@
-"""HL checkpoint -> a checkpoint that plain mmseg loads with ``strict=True``.
+"""A checkpoint of ours -> a checkpoint that plain mmseg loads with ``strict=True``.
 
     python -m core.export work_dirs/x/iter_40000.pth pspnet.pth
 
 The HL branch and the training state are left out; weights are copied bit by bit. The meta data
 keep the classes, the palette and, as text, the plain config.
+
+A model that holds networks under ``teacher.`` and ``student.`` and their config under
+``model.segmentor`` gives its teacher; its student where it has no teacher.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from core.segmentors import HL_HEAD
 def plain_config(cfg: Config) -> Config:
     """The config without HL: the inverse of :func:`core.convert.to_hl` for the model."""
     cfg = copy.deepcopy(cfg)
+    if "segmentor" in cfg.model:
+        cfg.model = cfg.model.segmentor
     plain = {hl: name for name, hl in SEGMENTORS.items()}
     cfg.model.type = plain.get(cfg.model.type, cfg.model.type)
     cfg.model.pop("hl", None)
@@ -33,7 +38,7 @@ def plain_config(cfg: Config) -> Config:
 
 
 def export_checkpoint(source: str | Path, target: str | Path) -> int:
-    """Write ``source`` without its HL branch to ``target``.
+    """Write the network that predicts, without an HL branch, from ``source`` to ``target``.
 
     Returns:
         The number of tensors that were left out.
@@ -42,10 +47,11 @@ def export_checkpoint(source: str | Path, target: str | Path) -> int:
         CheckpointError: ``source`` is missing, damaged or no checkpoint of ours.
     """
     checkpoint = load_checkpoint(source)
-    state_dict = checkpoint.get("state_dict")
-    if not any(key.startswith(f"{HL_HEAD}.") for key in state_dict or {}):
-        raise CheckpointError(f"{source}: has no HL branch to leave out")
-    plain = {k: v for k, v in state_dict.items() if not k.startswith(f"{HL_HEAD}.")}
+    state_dict = checkpoint.get("state_dict") or {}
+    network = _network(state_dict)
+    plain = {k: v for k, v in network.items() if not k.startswith(f"{HL_HEAD}.")}
+    if len(plain) == len(state_dict):
+        raise CheckpointError(f"{source}: has neither an HL branch nor a teacher to leave out")
     meta = checkpoint.get("meta", {})
     kept = {k: meta[k] for k in ("dataset_meta", "iter", "epoch", "seed") if k in meta}
     if "cfg" in meta:
@@ -54,13 +60,22 @@ def export_checkpoint(source: str | Path, target: str | Path) -> int:
     return len(state_dict) - len(plain)
 
 
+def _network(state_dict: dict) -> dict:
+    """The teacher's weights, or the student's, or all."""
+    for prefix in ("teacher.", "student."):
+        part = {k.removeprefix(prefix): v for k, v in state_dict.items() if k.startswith(prefix)}
+        if part:
+            return part
+    return state_dict
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("checkpoint", help="checkpoint written by a training with HL")
+    parser.add_argument("checkpoint", help="checkpoint written by a training of ours")
     parser.add_argument("out", help="file to write")
     args = parser.parse_args()
     dropped = export_checkpoint(args.checkpoint, args.out)
-    print(f"{args.out}: {dropped} tensors of the HL branch left out")
+    print(f"{args.out}: {dropped} tensors left out")
 
 
 if __name__ == "__main__":

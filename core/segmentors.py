@@ -87,9 +87,8 @@ class _HLMixin:
         Returns:
             (N, 1, H, W) float32, >= 0, each image sums to 1.
         """
-        hl_logits = self._hl_forward(self.extract_feat(inputs))
         valid = torch.ones_like(inputs[:, 0], dtype=torch.bool)
-        return self.hl_loss.hl_map(hl_logits, valid)
+        return self.hl_loss.hl_map(self.hl_logits(self.extract_feat(inputs)), valid)
 
 
 def _stack_labels(data_samples: list) -> Tensor:
@@ -111,13 +110,14 @@ class HLEncoderDecoder(_HLMixin, EncoderDecoder):
         super().__init__(decode_head=decode_head, **kwargs)
         self._init_hl(hl, [hl_head_config(decode_head)], self.decode_head)
 
-    def _hl_forward(self, features: Any) -> Tensor:
+    def hl_logits(self, features: Any) -> Tensor:
+        """D of Eq. 1, (N, 1, h, w), of the backbone's features, which are detached here."""
         return self.hl_head.forward(detach(features))
 
     def _decode_head_forward_train(self, inputs: Any, data_samples: list) -> dict[str, Tensor]:
         seg_label = _stack_labels(data_samples)
         seg_logits = self.decode_head.forward(inputs)
-        hl_logits = self._hl_forward(inputs)
+        hl_logits = self.hl_logits(inputs)
         return self._last_stage(self.decode_head, seg_logits, hl_logits, seg_label, "decode")[1]
 
 
@@ -134,7 +134,8 @@ class HLCascadeEncoderDecoder(_HLMixin, CascadeEncoderDecoder):
         stages = [*copy.deepcopy(decode_head[:-1]), hl_head_config(decode_head[-1])]
         self._init_hl(hl, stages, self.decode_head[-1])
 
-    def _hl_forward(self, features: Any) -> Tensor:
+    def hl_logits(self, features: Any) -> Tensor:
+        """D of Eq. 1, (N, 1, h, w), of the backbone's features, which are detached here."""
         features = detach(features)
         out = self.hl_head[0].forward(features)
         for stage in self.hl_head[1:]:
@@ -155,7 +156,7 @@ class HLCascadeEncoderDecoder(_HLMixin, CascadeEncoderDecoder):
         out, losses = self._last_stage(
             self.decode_head[-1],
             stage_logits[-1],
-            self._hl_forward(inputs),
+            self.hl_logits(inputs),
             seg_label,
             f"decode_{last}",
         )

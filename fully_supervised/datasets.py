@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from core.engine.configs import ConfigError, load_config, set_data, walk
+from core.engine.configs import ConfigError, load_config, set_data, set_data_root
 from data import registry
 
 
@@ -29,13 +29,7 @@ def fit_data(cfg: Config, name: str | None = None, root: str | None = None) -> C
     else:
         found = _own_root(cfg, root)
 
-    def move(node: dict) -> None:
-        if node.get("data_root"):
-            node["data_root"] = str(found)
-
-    cfg.data_root = str(found)
-    for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
-        walk(cfg.get(loader), move)
+    set_data_root(cfg, found)
     return cfg
 
 

@@ -10,14 +10,9 @@ What is finished is skipped, what was cut goes on: the same command again.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import queue
 import shlex
-import signal
-import subprocess
 import sys
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +20,8 @@ import yaml
 
 from core.engine.cli import main_line
 from core.engine.configs import ConfigError
-from core.engine.run import RESULT
+from core.engine.pool import Job, launch, run_jobs
+from core.engine.run import read_result
 from core.report import write_report
 from data import registry
 from data.errors import DataError
@@ -52,27 +48,15 @@ class Run:
 
     def command(self, root: str, gpus: int, extra: list[str]) -> list[str]:
         weighting = "ce" if self.arm == "baseline" else self.arm
-        launch = [sys.executable]
-        if gpus > 1:
-            launch += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={gpus}"]
-        script = [str(HERE / "train.py"), self.config, "--weighting", weighting,
-                  "--data", self.data, "--data-root", root, "--seed", str(self.seed),
-                  "--max-iters", str(self.max_iters), "--work-dir", str(self.work_dir),
-                  "--resume", "--model-name", self.model, *extra]  # fmt: skip
-        return launch + script + (["--launcher", "pytorch"] if gpus > 1 else [])
+        return [*launch(HERE / "train.py", gpus), self.config, "--weighting", weighting,
+                "--data", self.data, "--data-root", root, "--seed", str(self.seed),
+                "--max-iters", str(self.max_iters), "--work-dir", str(self.work_dir),
+                "--resume", "--model-name", self.model, *extra]  # fmt: skip
 
     def result(self) -> dict | None:
         """What the finished run left, None if it is not finished."""
-        path = self.work_dir / RESULT
-        if not path.is_file():
-            return None
-        result = json.loads(path.read_text())
-        if result["max_iters"] != self.max_iters:
-            raise ConfigError(
-                f"{path} is of {result['max_iters']} iterations, now {self.max_iters} are asked: "
-                "name another --out, or delete that folder"
-            )
-        return dict(result, title=self.title)
+        result = read_result(self.work_dir, self.max_iters)
+        return result and dict(result, title=self.title)
 
 
 def plan(args: argparse.Namespace) -> tuple[list[Run], dict[str, dict]]:
@@ -115,69 +99,6 @@ def _config(name: str) -> str:
     return name if name.startswith("mmseg::") else str(HERE.parent / name)
 
 
-class Pool:
-    """Trainings side by side, each with its share of the cores, their progress on stderr."""
-
-    def __init__(self, jobs: int, threads: int, commands: dict[Run, list[str]]) -> None:
-        self.jobs, self.threads, self.commands = jobs, threads, commands
-        self.errors: dict[Run, str] = {}
-        self._waiting: queue.SimpleQueue[Run] = queue.SimpleQueue()
-        self._running: set[subprocess.Popen] = set()
-        self._stopped = False
-
-    def run(self) -> None:
-        """Train all. A run that fails is noted in ``errors`` and the others go on.
-
-        Raises:
-            KeyboardInterrupt: a stop signal came; every training has saved a checkpoint.
-        """
-        for run in self.commands:
-            self._waiting.put(run)
-        workers = [threading.Thread(target=self._work) for _ in range(self.jobs)]
-        try:
-            for worker in workers:
-                worker.start()
-            for worker in workers:
-                worker.join()
-        except KeyboardInterrupt:
-            self._stopped = True
-            for process in list(self._running):
-                process.send_signal(signal.SIGTERM)
-            for worker in workers:
-                worker.join()
-            raise
-
-    def _work(self) -> None:
-        while not self._stopped:
-            try:
-                run = self._waiting.get_nowait()
-            except queue.Empty:
-                return
-            self._train(run)
-
-    def _train(self, run: Run) -> None:
-        run.work_dir.mkdir(parents=True, exist_ok=True)
-        log = run.work_dir / "train.log"
-        environment = dict(os.environ, OMP_NUM_THREADS=str(self.threads))
-        last = ""
-        with open(log, "a") as file:
-            # A session of its own: Ctrl-C reaches the trainings through us, once.
-            process = subprocess.Popen(
-                self.commands[run], stdout=file, stderr=subprocess.PIPE, text=True,
-                env=environment, start_new_session=True)  # fmt: skip
-            self._running.add(process)
-            for line in process.stderr:
-                file.write(line)
-                if line.startswith((run.model, "error:")):
-                    print(line, end="", file=sys.stderr, flush=True)
-                last = line.strip() or last
-        code = process.wait()
-        self._running.discard(process)
-        if code and not self._stopped:
-            reason = last.removeprefix("error: ") or f"exit code {code}"
-            self.errors[run] = f"{reason} (see {log})"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -209,20 +130,14 @@ def main() -> None:
         return
 
     registry.locate(args.data, args.data_root)  # a missing data set is told once, at the start
-    cores = os.cpu_count() or 1
-    jobs = args.jobs or (1 if gpus > 1 or _has_gpu() else min(cores, len(commands) or 1))
-    if commands:
-        print(f"{len(commands)} of {len(runs)} runs to do, {jobs} at a time", file=sys.stderr)
-    pool = Pool(jobs, max(1, cores // jobs), commands)
-    try:
-        pool.run()
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+    jobs = [Job(run.name, run.work_dir, tuple(command)) for run, command in commands.items()]
+    if jobs:
+        print(f"{len(jobs)} of {len(runs)} runs to do", file=sys.stderr)
+    errors = run_jobs(jobs, args.jobs or (1 if gpus > 1 else None))
 
     results = [
-        dict(model=r.model, title=r.title, arm=r.arm, seed=r.seed, error=pool.errors[r])
-        if r in pool.errors else r.result() for r in runs]  # fmt: skip
+        dict(model=r.model, title=r.title, arm=r.arm, seed=r.seed, error=errors[r.name])
+        if r.name in errors else r.result() for r in runs]  # fmt: skip
     out = runs[0].work_dir.parents[1]
     command = shlex.join(["bash", "fully_supervised/run_all.sh", *sys.argv[1:]])
     report = write_report(out, results, [r.work_dir for r in runs],
@@ -230,13 +145,7 @@ def main() -> None:
                           published=published)  # fmt: skip
     print(report.markdown)
     print(f"page: {report.paths['html']}")
-    sys.exit(1 if pool.errors else 0)
-
-
-def _has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
+    sys.exit(1 if errors else 0)
 
 
 if __name__ == "__main__":

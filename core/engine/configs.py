@@ -130,6 +130,18 @@ def set_data(cfg: Config, data: Config, num_classes: int) -> Config:
     return cfg
 
 
+def set_data_root(cfg: Config, root: str | Path) -> None:
+    """In place: every loader reads from ``root``."""
+
+    def change(node: dict) -> None:
+        if node.get("data_root"):
+            node["data_root"] = str(root)
+
+    cfg.data_root = str(root)
+    for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        walk(cfg.get(loader), change)
+
+
 def scale_schedule(cfg: Config, max_iters: int) -> None:
     """In place: train ``max_iters`` iterations; warm-up, decay, evaluations and checkpoints keep
     their shares.
@@ -190,10 +202,10 @@ def prepare(
     loader = cfg.get("train_dataloader")
     if loader and loader.sampler.type == "InfiniteSampler":
         loader.sampler = dict(loader.sampler, type="PositionSampler")
-        loader.dataset = dict(type="SeededDataset", dataset=loader.dataset)
+        loader.dataset = dict(type="SeededDataset", dataset=checked(loader.dataset))
     for key in ("val_dataloader", "test_dataloader"):
         if cfg.get(key):
-            cfg[key].dataset = dict(type="CheckedDataset", dataset=cfg[key].dataset)
+            cfg[key].dataset = checked(cfg[key].dataset)
     for key in ("val_evaluator", "test_evaluator"):
         walk(cfg.get(key), _class_iou)
 
@@ -221,6 +233,11 @@ def prepare(
         vis_backends=cfg.vis_backends,
     )
     return cfg
+
+
+def checked(dataset: dict) -> dict:
+    """Config of a data set whose damaged files are named when they are read."""
+    return dict(type="CheckedDataset", dataset=dataset)
 
 
 def _class_iou(node: dict) -> None:

@@ -30,8 +30,8 @@ RESULT = "result.json"
 def train(cfg: Config, *, pictures: int = 4, **labels: Any) -> dict[str, Any]:
     """Train ``cfg`` (from :func:`core.engine.configs.prepare`) to its end.
 
-    Writes ``result.json`` (metrics of the last iteration, curves, cost, versions) and
-    ``pictures/`` into the work_dir.
+    Writes ``result.json`` (metrics of the last iteration and the best mIoU, curves, cost,
+    versions) and ``pictures/`` into the work_dir.
 
     Args:
         pictures: number of validation images to draw.
@@ -60,10 +60,13 @@ def train(cfg: Config, *, pictures: int = 4, **labels: Any) -> dict[str, Any]:
         metrics = {key: float(value) for key, value in runner.val_loop.run().items()}
     if not is_main_process():
         return {}
+    curves = read_curves(work_dir)
+    mean_iou = metrics["mIoU"] / 100
     result = dict(
         labels,
         max_iters=runner.max_iters,
-        mIoU=metrics["mIoU"] / 100,
+        mIoU=mean_iou,
+        best_mIoU=max([mean_iou, *(value for _, value in curves.get("mIoU", []))]),
         IoU={k.removeprefix("IoU/"): _share(v) for k, v in metrics.items() if k.startswith("IoU/")},
         **(runner.message_hub.runtime_info.get("cost") or {}),
         num_params=sum(p.numel() for p in runner.model.parameters()),
@@ -71,13 +74,31 @@ def train(cfg: Config, *, pictures: int = 4, **labels: Any) -> dict[str, Any]:
         command=shlex.join([Path(sys.executable).name, *sys.argv]),
         date=datetime.date.today().isoformat(),
         versions=versions(),
-        curves=read_curves(work_dir),
+        curves=curves,
         classes=list(runner.val_dataloader.dataset.metainfo["classes"]),
         palette=runner.val_dataloader.dataset.metainfo["palette"],
     )
     drawn = Pictures(runner.val_dataloader.dataset, runner.model)
     result["pictures"] = drawn.save(work_dir / "pictures", pictures)
     write_atomically(json.dumps(result, indent=1).encode(), work_dir / RESULT)
+    return result
+
+
+def read_result(work_dir: Path, max_iters: int | None = None) -> dict[str, Any] | None:
+    """What the finished run of a work_dir left, None if it is not finished.
+
+    Raises:
+        ConfigError: it is of another number of iterations than ``max_iters``.
+    """
+    path = work_dir / RESULT
+    if not path.is_file():
+        return None
+    result = json.loads(path.read_text())
+    if max_iters and result["max_iters"] != max_iters:
+        raise ConfigError(
+            f"{path} is of {result['max_iters']} iterations, now {max_iters} are asked: "
+            "name another --out, or delete that folder"
+        )
     return result
 
 

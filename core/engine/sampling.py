@@ -58,7 +58,7 @@ def same_random_state() -> Iterator[None]:
 class PositionSampler(InfiniteSampler):
     """``InfiniteSampler`` that yields ``(seed, position, index)``, positions over all ranks."""
 
-    def _indices_of_rank(self) -> Iterator[tuple[int, int, int]]:
+    def _indices_of_rank(self) -> Iterator[tuple[int, int, Any]]:
         stream = enumerate(self._infinite_indices())
         for position, index in itertools.islice(stream, self.rank, None, self.world_size):
             yield self.seed, position, index
@@ -68,15 +68,11 @@ class SampleError(RuntimeError):
     """A sample that cannot be read; one line that names its file."""
 
 
-@DATASETS.register_module()
-class CheckedDataset(Dataset):
-    """Any mmseg data set; a file that is cut short or a label out of range is named.
-
-    The decoders take a truncated JPEG for a whole one, the metric drops labels that are no class,
-    and on a GPU such a label ends in a device assert.
+class _Wrapped(Dataset):
+    """A data set around another one.
 
     Args:
-        dataset: config of the data set.
+        dataset: config of the other one.
     """
 
     def __init__(self, dataset: dict) -> None:
@@ -94,6 +90,15 @@ class CheckedDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+
+@DATASETS.register_module()
+class CheckedDataset(_Wrapped):
+    """Any mmseg data set; a file that is cut short or a label out of range is named.
+
+    The decoders take a truncated JPEG for a whole one, the metric drops labels that are no class,
+    and on a GPU such a label ends in a device assert.
+    """
 
     def __getitem__(self, index: int) -> dict:
         info = self.get_data_info(index)
@@ -133,14 +138,14 @@ def is_whole(path: str) -> bool:
 
 
 @DATASETS.register_module()
-class SeededDataset(CheckedDataset):
+class SeededDataset(_Wrapped):
     """A training set read through :class:`PositionSampler`."""
 
-    def __getitem__(self, key: tuple[int, int, int]) -> dict:
+    def __getitem__(self, key: tuple[int, int, Any]) -> dict:
         seed, position, index = key
         with same_random_state():
             words = np.random.SeedSequence([seed, position]).generate_state(3)
             random.seed(int(words[0]))
             np.random.seed(int(words[1]))
             torch.manual_seed(int(words[2]))
-            return super().__getitem__(index)
+            return self.dataset[index]

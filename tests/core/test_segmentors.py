@@ -121,7 +121,7 @@ def test_cascade_weighs_every_stage_with_one_map(tiny_config, tiny_batch, build)
     x = model.extract_feat(images)
     first = model.decode_head[0].forward(x)
     stages = [first, model.decode_head[1].forward(x, first)]
-    h = model.hl_loss.hl_map(model._hl_forward(x), label != 255)[:, 0]
+    h = model.hl_loss.hl_map(model.hl_logits(x), label != 255)[:, 0]
     losses = model._decode_head_forward_train(x, samples)
     for i, (logits, weight) in enumerate(zip(stages, (0.4, 1.0), strict=True)):
         up = torch.nn.functional.interpolate(logits, size=(32, 48), mode="bilinear")
