@@ -34,8 +34,8 @@ def missing_halves(root: Path, layouts: tuple[Layout, ...]) -> list[str]:
     """A line for each image without a label and each label without an image, by name only."""
     problems = []
     for layout in layouts:
-        images = _stems(root / layout.images, layout.image_suffix)
-        labels = _stems(root / layout.labels, layout.label_suffix)
+        images = stems(root / layout.images, layout.image_suffix)
+        labels = stems(root / layout.labels, layout.label_suffix)
         for stem in sorted(images - labels):
             label = root / layout.labels / f"{stem}{layout.label_suffix}"
             problems.append(
@@ -62,8 +62,8 @@ def check(root: Path, layouts: tuple[Layout, ...], allowed_ids: set[int]) -> lis
         (root / layout.images / f"{stem}{layout.image_suffix}",
          root / layout.labels / f"{stem}{layout.label_suffix}")
         for layout in layouts
-        for stem in sorted(_stems(root / layout.images, layout.image_suffix)
-                           & _stems(root / layout.labels, layout.label_suffix))
+        for stem in sorted(stems(root / layout.images, layout.image_suffix)
+                           & stems(root / layout.labels, layout.label_suffix))
     ]  # fmt: skip
     # Decoding leaves Python's lock: threads do.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -74,13 +74,13 @@ def check(root: Path, layouts: tuple[Layout, ...], allowed_ids: set[int]) -> lis
     return problems
 
 
-def _stems(folder: Path, suffix: str) -> set[str]:
+def stems(folder: Path, suffix: str) -> set[str]:
     """Paths below ``folder`` without their suffix; hidden files are not data, as in mmseg."""
     paths = folder.rglob(f"[!.]*{suffix}")
     return {str(path.relative_to(folder))[: -len(suffix)] for path in paths}
 
 
-def _read(path: Path) -> np.ndarray:
+def read_pixels(path: Path) -> np.ndarray:
     """Pixels as stored, (H, W) or (H, W, channels); a palette image gives its indices.
 
     Raises:
@@ -98,7 +98,7 @@ def _check_pair(allowed_ids: set[int], pair: tuple[Path, Path]) -> list[str]:
     problems, arrays = [], []
     for path in pair:
         try:
-            arrays.append(_read(path))
+            arrays.append(read_pixels(path))
         except UnidentifiedImageError:
             problems.append(f"{path}: not an image that can be read; copy it again")
         except (OSError, SyntaxError, ValueError) as error:

@@ -122,12 +122,13 @@ def find(name: str, root: str | Path | None = None) -> Path:
     return folder
 
 
-def locate(name: str, root: str | Path | None = None) -> Path:
+def locate(name: str, root: str | Path | None = None, *, labeled: bool = True) -> Path:
     """The folder of a data set, complete: what can be made (streets, labelTrainIds) is made.
 
     Args:
         name: a key of ``DATASETS``.
         root: where it lies; ``data/raw/<name>`` by default.
+        labeled: whether every image must have its label.
 
     Raises:
         DataError: it is not there, an image or label lacks its other half, or it cannot be made.
@@ -139,7 +140,7 @@ def locate(name: str, root: str | Path | None = None) -> Path:
     find(name, folder)
     if entry.make is not None:
         entry.make(folder)
-    problems = missing_halves(folder, entry.layouts)
+    problems = missing_halves(folder, entry.layouts) if labeled else []
     if problems:
         raise DataError.of(problems, f"python data/prepare.py {name} --src {folder}")
     return folder
