@@ -50,7 +50,7 @@ def export_checkpoint(source: str | Path, target: str | Path) -> int:
     state_dict = checkpoint.get("state_dict") or {}
     network = _network(state_dict)
     plain = {k: v for k, v in network.items() if not k.startswith(f"{HL_HEAD}.")}
-    if len(plain) == len(state_dict):
+    if plain.keys() == state_dict.keys():
         raise CheckpointError(f"{source}: has neither an HL branch nor a teacher to leave out")
     meta = checkpoint.get("meta", {})
     kept = {k: meta[k] for k in ("dataset_meta", "iter", "epoch", "seed") if k in meta}

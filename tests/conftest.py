@@ -1,7 +1,11 @@
-"""Tiny models, batches and data sets that several test modules use."""
+"""Tiny models, batches, data sets, hooks and commands that several test modules use."""
 
 import logging
+import os
+import subprocess
+import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -9,10 +13,14 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.structures import PixelData
-from mmseg.registry import MODELS
+from mmengine.visualization import Visualizer
+from mmseg.registry import HOOKS, MODELS
 from mmseg.structures import SegDataSample
 from mmseg.utils import register_all_modules
+from mmseg.visualization import SegLocalVisualizer
 
 import core.segmentors  # noqa: F401
 from core.engine.configs import fit_norm, load_config, without_pretrained
@@ -217,3 +225,99 @@ def tiny_data(tmp_path_factory) -> dict:
         val_evaluator=metric,
         test_evaluator=metric,
     )
+
+
+class Killed(BaseException):
+    """Stands for a process that is gone."""
+
+
+@HOOKS.register_module()
+class KillHook(Hook):
+    """Dies right after the step, and its checkpoint if one was due."""
+
+    priority = "LOWEST"
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def after_train_iter(self, runner, *_, **__) -> None:
+        if runner.iter + 1 == self.step:
+            raise Killed
+
+
+@pytest.fixture
+def killed() -> type[BaseException]:
+    """What KillHook raises."""
+    return Killed
+
+
+@pytest.fixture
+def fresh_mmengine() -> Callable[[], None]:
+    """mmengine keeps one logger, message hub and visualizer a process; a run of ours is a process.
+    To be called before each further run in a test."""
+
+    def clear() -> None:
+        for manager in (MMLogger, MessageHub, Visualizer, SegLocalVisualizer):
+            manager._instance_dict.clear()
+
+    return clear
+
+
+@pytest.fixture(scope="session")
+def camvid(tmp_path_factory):
+    """Six images in CamVid's layout: colour tells the class."""
+    folder = tmp_path_factory.mktemp("camvid")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 6), ("val", 2)):
+        for part in ("images", "labels"):
+            (folder / part / split).mkdir(parents=True)
+        for i in range(count):
+            label = np.kron(rng.integers(0, 12, (3, 4)), np.ones((60, 60))).astype(np.uint8)
+            image = (label[..., None] * 20 + rng.integers(0, 30, (180, 240, 3))).astype(np.uint8)
+            cv2.imwrite(str(folder / f"images/{split}/{i}.jpg"), image)
+            cv2.imwrite(str(folder / f"labels/{split}/{i}.png"), label)
+    return folder
+
+
+@pytest.fixture
+def command(root):
+    """``command(script, *arguments)``: a started process."""
+
+    def start(script, *arguments, **more):
+        return subprocess.Popen(
+            [sys.executable, *script.split(), *map(str, arguments)],
+            cwd=root,
+            env=dict(os.environ, PYTHONPATH=str(root), OMP_NUM_THREADS="1", **more),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.fixture
+def finish(command):
+    """``finish(script, *arguments)``: (exit code, stdout, stderr)."""
+
+    def run(script, *arguments, **more):
+        process = command(script, *arguments, **more)
+        out, err = process.communicate(timeout=300)
+        return process.returncode, out, err
+
+    return run
+
+
+@pytest.fixture
+def refused():
+    """``refused(done)``: the one line of an error, of what ``finish`` gives; exit code 1."""
+
+    def line_of(done):
+        code, _, err = done
+        assert code == 1, err
+        lines = [line for line in err.splitlines() if line.strip()]
+        assert lines[-1].startswith("error: "), err
+        assert "Traceback" not in err
+        return lines[-1]
+
+    return line_of

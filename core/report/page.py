@@ -235,7 +235,16 @@ def _results(table: Table, notes: Sequence[str]) -> str:
     return "".join(parts) + "</section>"
 
 
-_CURVE_TITLES = {"mIoU": "mIoU, %", "loss_ce": "Cross-entropy loss", "loss_hl": "HL loss"}
+_CURVE_TITLES = {
+    "mIoU": "mIoU, %",
+    "loss": "All losses",
+    "loss_ce": "Cross-entropy loss",
+    "loss_hl": "HL loss",
+    "loss_sup": "Supervised loss",
+    "loss_aux_0": "Auxiliary loss",
+    "loss_unsup": "Unsupervised loss",
+    "loss_contrastive": "Contrastive loss",
+}
 
 
 def _curves(table: Table) -> str:

@@ -2,12 +2,10 @@
 
 import csv
 import json
-import os
 import re
 import runpy
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from html.parser import HTMLParser
@@ -25,61 +23,6 @@ from data import registry
 SMALL = "fully_supervised/configs/pspnet_r18-w16.py"
 
 
-@pytest.fixture(scope="module")
-def camvid(tmp_path_factory):
-    """Six images in CamVid's layout: colour tells the class."""
-    folder = tmp_path_factory.mktemp("camvid")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 6), ("val", 2)):
-        for part in ("images", "labels"):
-            (folder / part / split).mkdir(parents=True)
-        for i in range(count):
-            label = np.kron(rng.integers(0, 12, (3, 4)), np.ones((60, 60))).astype(np.uint8)
-            image = (label[..., None] * 20 + rng.integers(0, 30, (180, 240, 3))).astype(np.uint8)
-            cv2.imwrite(str(folder / f"images/{split}/{i}.jpg"), image)
-            cv2.imwrite(str(folder / f"labels/{split}/{i}.png"), label)
-    return folder
-
-
-@pytest.fixture
-def command(root):
-    """``command(script, *arguments)``: a started process."""
-
-    def start(script, *arguments, **more):
-        return subprocess.Popen(
-            [sys.executable, *script.split(), *map(str, arguments)],
-            cwd=root,
-            env=dict(os.environ, PYTHONPATH=str(root), OMP_NUM_THREADS="1", **more),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    return start
-
-
-@pytest.fixture
-def finish(command):
-    """``finish(script, *arguments)``: (exit code, stdout, stderr)."""
-
-    def run(script, *arguments, **more):
-        process = command(script, *arguments, **more)
-        out, err = process.communicate(timeout=300)
-        return process.returncode, out, err
-
-    return run
-
-
-def refused(done):
-    """The one line of an error: exit code 1, no traceback."""
-    code, _, err = done
-    assert code == 1, err
-    lines = [line for line in err.splitlines() if line.strip()]
-    assert lines[-1].startswith("error: "), err
-    assert "Traceback" not in err
-    return lines[-1]
-
-
 class Sources(HTMLParser):
     def __init__(self):
         super().__init__()
@@ -89,7 +32,7 @@ class Sources(HTMLParser):
         self.found += [value for key, value in attrs if key in ("src", "href")]
 
 
-def test_run_all_compares_resumes_and_reports(command, finish, camvid, tmp_path):
+def test_run_all_compares_resumes_and_reports(command, finish, camvid, tmp_path, refused):
     """Cut by SIGINT, started again, finished, skipped: the whole life of an experiment."""
     arguments = ("--data", "camvid", "--data-root", camvid, "--max-iters", 8, "--seeds", 0,
                  "--models", "pspnet_r18-w16", "ocrnet_r18-w16", "--out", tmp_path, "--jobs", 2,
@@ -126,7 +69,7 @@ def test_run_all_compares_resumes_and_reports(command, finish, camvid, tmp_path)
     )
 
 
-def test_train_then_export_then_test(finish, camvid, tmp_path):
+def test_train_then_export_then_test(finish, camvid, tmp_path, refused):
     work_dir = tmp_path / "work"
     data = ("--data", "camvid", "--data-root", camvid)
     code, out, err = finish("fully_supervised/train.py", SMALL, "--hl", *data, "--max-iters", 4,
@@ -193,7 +136,7 @@ def copied(camvid, target):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_broken_files_are_named_in_training(workers, finish, camvid, tmp_path):
+def test_broken_files_are_named_in_training(workers, finish, camvid, tmp_path, refused):
     folder = copied(camvid, tmp_path / "data")
     for path in folder.glob("images/train/*.jpg"):
         path.write_bytes(path.read_bytes()[:-200])
@@ -203,7 +146,7 @@ def test_broken_files_are_named_in_training(workers, finish, camvid, tmp_path):
     assert re.search(r"images/train/\d\.jpg: missing or truncated; copy it again", refused(done))
 
 
-def test_wrong_label_ids_are_named_in_evaluation(finish, camvid, tmp_path):
+def test_wrong_label_ids_are_named_in_evaluation(finish, camvid, tmp_path, refused):
     folder = copied(camvid, tmp_path / "data")
     label = np.full((180, 240), 77, np.uint8)
     cv2.imwrite(str(folder / "labels/val/1.png"), label)
