@@ -1,0 +1,1 @@
+"""Semi-supervised segmentation: U²PL with the hardness-weighted labelled loss."""

@@ -1,0 +1,164 @@
+"""Settings, a split and a data set on disk -> the mmengine config of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+from mmengine.config import Config
+
+from core.engine.configs import (
+    ConfigError,
+    add_import,
+    checked,
+    load_config,
+    set_data,
+    set_data_root,
+    without_pretrained,
+)
+from data import registry
+from data.splits import Split
+from semi_supervised.u2pl.settings import Settings
+
+IMPORTS = ("semi_supervised.u2pl.pairs", "semi_supervised.u2pl.segmentor")
+
+
+def build_config(
+    settings: Settings,
+    split: Split,
+    root: Path,
+    work_dir: Path,
+    *,
+    hl: bool = True,
+    sup_only: bool = False,
+    pretrained: bool = True,
+    max_iters: int | None = None,
+    world_size: int = 1,
+) -> Config:
+    """What :func:`core.engine.configs.prepare` takes.
+
+    Args:
+        root: folder of the data set.
+        work_dir: the split's two lists are written there; mmseg reads them.
+        max_iters: in the place of the settings'. If both are 0 or None: ``epochs`` passes over the
+            unlabeled images, or over the labeled ones if ``sup_only``, as published.
+        world_size: number of processes, each with ``batch_size`` images of either kind.
+
+    Raises:
+        ConfigError: fewer images of a kind than a batch takes.
+    """
+    entry = registry.get(settings.dataset.type)
+    data = load_config(entry.config)
+    cfg = set_data(load_config(settings.net.config), data, len(entry.classes))
+    for module in IMPORTS:
+        add_import(cfg, module)
+    if not pretrained:
+        without_pretrained(cfg)
+
+    batch = settings.dataset.batch_size * world_size
+    for name, images in (("labeled", split.labeled), ("unlabeled", split.unlabeled)):
+        if len(images) < batch and not (sup_only and name == "unlabeled"):
+            raise ConfigError(
+                f"{len(images)} {name} images, but a batch takes {batch}: choose a larger part "
+                "with --split, or a smaller dataset.batch_size"
+            )
+    trainer = settings.trainer
+    max_iters = max_iters or trainer.max_iters
+    if not max_iters:
+        shares = [math.ceil(len(x) / world_size) for x in (split.labeled, split.unlabeled)]
+        batch_size = settings.dataset.batch_size
+        per_epoch = math.ceil(shares[0] / batch_size) if sup_only else shares[1] // batch_size
+        max_iters = trainer.epochs * per_epoch
+    cfg.train_cfg = dict(
+        type="IterBasedTrainLoop",
+        max_iters=max_iters,
+        val_interval=max(1, max_iters // trainer.evaluations),
+    )
+    cfg.optim_wrapper = dict(
+        type="OptimWrapper",
+        optimizer=dict(type=trainer.optimizer.type, **dataclasses.asdict(trainer.optimizer.kwargs)),
+    )
+    cfg.param_scheduler = [
+        dict(
+            type="PolyLR",
+            power=trainer.lr_scheduler.kwargs.power,
+            eta_min=0,
+            end=max_iters,
+            by_epoch=False,
+        )
+    ]
+    _set_loader(cfg, settings, split, work_dir, sup_only)
+    set_data_root(cfg, root)
+    _set_model(cfg, settings, hl=hl, sup_only=sup_only)
+    return cfg
+
+
+def _set_model(cfg: Config, settings: Settings, *, hl: bool, sup_only: bool) -> None:
+    segmentor = cfg.model
+    segmentor.data_preprocessor.update(
+        mean=settings.dataset.mean,
+        std=settings.dataset.std,
+        size=settings.dataset.train.crop.size,
+    )
+    cfg.model = dict(
+        type="U2PL",
+        segmentor=segmentor,
+        settings=dataclasses.asdict(settings),
+        hl=hl,
+        sup_only=sup_only,
+        data_preprocessor=dict(segmentor.data_preprocessor, type="PairPreProcessor"),
+    )
+    if not sup_only:
+        cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), dict(type="TeacherHook")]
+
+
+def _set_loader(
+    cfg: Config, settings: Settings, split: Split, work_dir: Path, sup_only: bool
+) -> None:
+    """The data config's training images in the published transforms, by the lists of the split."""
+    source = cfg.train_dataloader.dataset
+    scale = next(t["scale"] for t in source.pipeline if t["type"] == "RandomResize")
+    labeled_list, unlabeled_list = (str(path.resolve()) for path in split.write(work_dir))
+    labeled = dict(
+        source, ann_file=labeled_list, pipeline=pipeline(settings, scale, "LoadAnnotations")
+    )
+    unlabeled = dict(
+        source,
+        ann_file=unlabeled_list,
+        pipeline=pipeline(settings, scale, "NoAnnotations"),
+        data_prefix=dict(img_path=source.data_prefix.img_path),  # no label is looked for
+    )
+    if sup_only:
+        dataset, sampler = labeled, "InfiniteSampler"  # prepare() makes the two seeded
+    else:
+        dataset = dict(type="PairDataset", labeled=checked(labeled), unlabeled=checked(unlabeled))
+        dataset, sampler = dict(type="SeededDataset", dataset=dataset), "PairSampler"
+    cfg.train_dataloader = dict(
+        batch_size=settings.dataset.batch_size,
+        num_workers=settings.dataset.workers,
+        persistent_workers=settings.dataset.workers > 0,
+        sampler=dict(type=sampler, shuffle=True),
+        dataset=dataset,
+    )
+
+
+def pipeline(settings: Settings, scale: tuple[int, int], load: str) -> list[dict]:
+    """The published transforms: half of the images are shrunk and half enlarged, within
+    ``rand_resize``; a crop, a flip. ``load`` names the transform that gives the label."""
+    train = settings.dataset.train
+    low, high = train.rand_resize
+    resizes = [
+        [dict(type="RandomResize", scale=scale, ratio_range=part, keep_ratio=True)]
+        for part in ((low, min(1.0, high)), (max(1.0, low), high))
+        if part[0] <= part[1]
+    ]
+    flip = [dict(type="RandomFlip", prob=0.5)] if train.flip else []
+    return [
+        dict(type="LoadImageFromFile"),
+        dict(type=load),
+        dict(type="RandomChoice", transforms=resizes) if len(resizes) == 2 else resizes[0][0],
+        dict(type="RandomCrop", crop_size=tuple(train.crop.size)),
+        *flip,
+        dict(type="PackSegInputs"),
+    ]

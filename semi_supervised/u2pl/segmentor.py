@@ -1,0 +1,325 @@
+"""Student and teacher: one training step of U²PL, with or without hardness weights.
+
+    supervised      the student on the labeled images: OHEM cross-entropy, or weighted by hardness
+    pseudo labels   the teacher on the unlabeled images, which are then mixed
+    unsupervised    the student on the mixed images, where the teacher is sure
+    contrastive     representations of both, where the teacher is not
+
+The teacher is the student's moving average. Its BatchNorm statistics are its own, of its second
+pass, in which it also drops features, both as in the released code; which resets the teacher to
+the student at every step of the first epoch (``as_released.teacher_is_student_first_epoch``), so
+that averaging starts one epoch later.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config, ConfigDict
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmseg.models import BaseSegmentor
+from mmseg.registry import HOOKS, MODELS
+from torch import Tensor, nn
+
+import core.segmentors  # noqa: F401  (registers what to_hl names)
+from core.convert import to_hl
+from semi_supervised.u2pl.augment import augment
+from semi_supervised.u2pl.contrastive import ContrastiveLoss, Pixels
+from semi_supervised.u2pl.head import representation_head, with_classifier_input
+from semi_supervised.u2pl.losses import (
+    ema_decay,
+    entropy,
+    kept_percent,
+    ohem_cross_entropy,
+    split_by_entropy,
+    unsupervised_loss,
+)
+from semi_supervised.u2pl.settings import Settings, from_dict
+
+
+class Outputs(NamedTuple):
+    """``features`` of the backbone, ``seg_logits`` (N, C, h, w), ``rep`` (N, D, h, w)."""
+
+    features: list[Tensor]
+    seg_logits: Tensor
+    rep: Tensor
+
+
+@MODELS.register_module()
+class U2PL(BaseSegmentor):
+    """A student and, unless ``sup_only``, its teacher, which predicts.
+
+    Args:
+        segmentor: config of the network, an ``EncoderDecoder`` with one decode head.
+        settings: :class:`~semi_supervised.u2pl.settings.Settings` as nested dicts.
+        hl: whether the labeled images' loss of the main head is weighted by hardness.
+        sup_only: the student on the labeled images alone.
+
+    Attributes:
+        student: the network, with an HL branch if ``hl``.
+        teacher: the network; None if ``sup_only``.
+    """
+
+    def __init__(
+        self,
+        segmentor: dict,
+        settings: dict,
+        hl: bool = False,
+        sup_only: bool = False,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.settings = from_dict(Settings, _plain(settings))
+        s = self.settings
+        config = ConfigDict(segmentor)
+        with_hl = to_hl(Config(dict(model=config)), **vars(s.hl)).model if hl else config
+        self.student = MODELS.build(with_hl)
+        self.num_classes = self.student.num_classes
+        self.ignore_index = self.student.decode_head.ignore_index
+        self.teacher = self.contrastive = None
+        if not sup_only:
+            # The generator is put back: a seed gives the student of SupOnly and of U²PL the same
+            # weights.
+            with torch.random.fork_rng(devices=[]):
+                self._add_teacher(config)
+        if hl:
+            self.predict_hardness = self.student.predict_hardness
+        self.set_progress(0, 1)
+
+    def _add_teacher(self, config: ConfigDict) -> None:
+        head, s = self.student.decode_head, self.settings
+        planes = s.net.rep_planes
+        self.representation = nn.ModuleDict(
+            {name: representation_head(head, planes) for name in ("student", "teacher")}
+        )
+        self.contrastive = ContrastiveLoss(
+            s.trainer.contrastive, self.num_classes, planes, s.as_released
+        )
+        self.teacher = MODELS.build(config)
+        for module in (self.teacher, self.representation["teacher"]):
+            module.requires_grad_(False)
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        self._copy_student(buffers=True)
+
+    def set_progress(self, iteration: int, max_iters: int) -> None:
+        """Where the training stands; called before each step.
+
+        Epochs are equal shares of ``max_iters``, however short the training is made; all that is
+        relaxed in its course goes by whole epochs, as published.
+        """
+        trainer = self.settings.trainer
+        self.epoch = iteration * trainer.epochs // max_iters
+        self.progress = self.epoch / trainer.epochs
+        first = -(-trainer.sup_only_epoch * max_iters // trainer.epochs)
+        self.semi_step = iteration - first  # 0 at the first step with unlabeled images
+        if self.semi_step == 0:
+            self._copy_student(buffers=iteration > 0)
+
+    def update_teacher(self) -> None:
+        """After a step of the optimizer: ``teacher = decay * teacher + (1 - decay) * student``."""
+        if self.teacher is None or self.semi_step < 0:
+            return
+        first_epoch = self.epoch == self.settings.trainer.sup_only_epoch
+        if self.settings.as_released.teacher_is_student_first_epoch and first_epoch:
+            self._copy_student()
+            return
+        decay = ema_decay(self.semi_step, self.settings.net.ema_decay)
+        with torch.no_grad():
+            for mine, theirs in self._pairs("parameters"):
+                mine.lerp_(theirs, 1 - decay)
+
+    @torch.no_grad()
+    def _copy_student(self, buffers: bool = False) -> None:
+        if self.teacher is None:
+            return
+        for mine, theirs in self._pairs("parameters"):
+            mine.copy_(theirs)
+        for mine, theirs in self._pairs("buffers") if buffers else ():
+            mine.copy_(theirs)
+
+    def _pairs(self, kind: str) -> list[tuple[Tensor, Tensor]]:
+        """(teacher's, student's) parameters or buffers; an HL branch has no match."""
+        out, rep = [], self.representation
+        for mine, theirs in ((self.teacher, self.student), (rep["teacher"], rep["student"])):
+            named = dict(getattr(theirs, f"named_{kind}")())
+            out += [(x, named[name]) for name, x in getattr(mine, f"named_{kind}")()]
+        return out
+
+    # One step -----------------------------------------------------------------------------------
+
+    def loss(self, labeled: dict, unlabeled: dict | None = None) -> dict[str, Tensor]:
+        """Losses of a batch, by name; their sum is minimised.
+
+        Args:
+            labeled: ``inputs`` (N, 3, H, W) and ``data_samples`` with labels.
+            unlabeled: the same, labels 0 or, where padded, ``ignore_index``.
+        """
+        images, label = labeled["inputs"], _stack_labels(labeled)
+        if self.teacher is None:
+            features = self.student.extract_feat(images)
+            logits = self.student.decode_head.forward(features)
+            return self._supervised(features, logits, label)
+        if self.semi_step < 0:
+            student = self._run("student", images)
+            nothing = student.rep.sum() * 0  # DDP waits for every parameter
+            return self._supervised(*student[:2], label) | dict(loss_contrastive=nothing)
+
+        mixed, pseudo_label = self._pseudo_label(unlabeled)
+        images = torch.cat([images, mixed])
+        student = self._run("student", images)
+        with torch.no_grad():
+            teacher = self._run("teacher", images)
+        losses = self._supervised(*student[:2], label)
+        return losses | self._unlabeled(student, teacher, label, pseudo_label)
+
+    def _run(self, name: str, images: Tensor) -> Outputs:
+        network = getattr(self, name)
+        features = network.extract_feat(images)
+        seg_logits, fused = with_classifier_input(network.decode_head, features)
+        return Outputs(features, seg_logits, self.representation[name](fused))
+
+    def _supervised(
+        self, features: list[Tensor], seg_logits: Tensor, label: Tensor
+    ) -> dict[str, Tensor]:
+        """Losses of the labeled images, the first of the batch: main head, HL and auxiliary."""
+        n, student, head = len(label), self.student, self.student.decode_head
+        weight = head.loss_decode.loss_weight
+        if hasattr(student, "hl_head"):
+            hl_logits = student.hl_logits([feature[:n] for feature in features])
+            out = student.hl_loss(seg_logits[:n], hl_logits, label)
+            losses = dict(loss_sup=out.loss_seg * weight, loss_hl=out.loss_hl, ce=out.ce)
+        else:
+            losses = dict(loss_sup=self._criterion(head, seg_logits[:n], label) * weight)
+        heads = student.auxiliary_head if student.with_auxiliary_head else []
+        for i, aux in enumerate(heads if isinstance(heads, nn.ModuleList) else [heads]):
+            loss = self._criterion(aux, aux.forward(features)[:n], label)
+            losses[f"loss_aux_{i}"] = loss * self.settings.net.aux_loss.loss_weight
+        return losses
+
+    def _criterion(self, head: nn.Module, seg_logits: Tensor, label: Tensor) -> Tensor:
+        criterion = self.settings.criterion
+        min_kept = criterion.kwargs.min_kept if criterion.type == "ohem" else 0
+        return ohem_cross_entropy(
+            _enlarge(head, seg_logits, label), label, thresh=criterion.kwargs.thresh,
+            min_kept=min_kept, ignore_index=self.ignore_index)  # fmt: skip
+
+    @torch.no_grad()
+    def _pseudo_label(self, unlabeled: dict) -> tuple[Tensor, Tensor]:
+        """Images, mixed or not, and the teacher's labels for them, (N, H, W)."""
+        images, valid = unlabeled["inputs"], _stack_labels(unlabeled) != self.ignore_index
+        self.teacher.eval()
+        head = self.teacher.decode_head
+        seg_logits = head.forward(self.teacher.extract_feat(images))
+        self.teacher.train()
+        pseudo_label = _enlarge(head, seg_logits, images).argmax(dim=1)
+        if not self.settings.as_released.pseudo_labels_on_padding:
+            pseudo_label = pseudo_label.masked_fill(~valid, self.ignore_index)
+        unsupervised = self.settings.trainer.unsupervised
+        if unsupervised.apply_aug == "none" or torch.rand(()) >= unsupervised.aug_prob:
+            return images, pseudo_label
+        return augment(images, pseudo_label, unsupervised.apply_aug, self.ignore_index)
+
+    def _unlabeled(
+        self, student: Outputs, teacher: Outputs, label: Tensor, pseudo_label: Tensor
+    ) -> dict[str, Tensor]:
+        """Unsupervised and contrastive loss."""
+        n, trainer = len(label), self.settings.trainer
+        contrastive = trainer.contrastive
+        with torch.no_grad():
+            teacher_logits = _enlarge(self.teacher.decode_head, teacher.seg_logits[n:], label)
+            split = split_by_entropy(
+                entropy(teacher_logits),
+                pseudo_label,
+                kept=kept_percent(trainer.unsupervised.drop_percent, self.progress),
+                reliable=contrastive.low_entropy_threshold * (1 - self.progress),
+                ignore_index=self.ignore_index,
+            )
+            valid = pseudo_label != self.ignore_index
+            pixels = Pixels.at_size_of(
+                student.rep,
+                teacher.rep,
+                teacher.seg_logits.float().softmax(dim=1),
+                torch.cat([label, pseudo_label]),
+                low=split.low,
+                high=split.high if contrastive.negative_high_entropy else valid,
+                ignore_index=self.ignore_index,
+            )
+        seg_logits = _enlarge(self.student.decode_head, student.seg_logits[n:], label)
+        loss = unsupervised_loss(seg_logits, pseudo_label, split.kept, self.ignore_index)
+        return dict(
+            loss_unsup=loss * trainer.unsupervised.loss_weight,
+            loss_contrastive=self.contrastive(pixels) * contrastive.loss_weight,
+            kept_share=split.kept.float().mean(),
+        )
+
+    # What mmseg asks of a segmentor -------------------------------------------------------------
+
+    @property
+    def deployed(self) -> BaseSegmentor:
+        """The network that predicts: the teacher, once it has learned something."""
+        return self.student if self.teacher is None or self.semi_step < 0 else self.teacher
+
+    def forward(
+        self,
+        inputs: Tensor | None = None,
+        data_samples: list | None = None,
+        mode: str = "tensor",
+        labeled: dict | None = None,
+        unlabeled: dict | None = None,
+    ) -> Any:
+        if mode == "loss":
+            # Without unlabeled images a batch is mmseg's own.
+            return self.loss(labeled or dict(inputs=inputs, data_samples=data_samples), unlabeled)
+        return super().forward(inputs, data_samples, mode)
+
+    def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
+        return self.deployed.predict(inputs, data_samples)
+
+    def extract_feat(self, inputs: Tensor) -> Any:
+        return self.deployed.extract_feat(inputs)
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list) -> Tensor:
+        return self.deployed.encode_decode(inputs, batch_img_metas)
+
+    def _forward(self, inputs: Tensor, data_samples: list | None = None) -> Any:
+        return self.deployed._forward(inputs, data_samples)
+
+
+@HOOKS.register_module()
+class TeacherHook(Hook):
+    """Tells :class:`U2PL` where the training stands, and has the teacher follow."""
+
+    def before_train_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
+        _unwrapped(runner).set_progress(runner.iter, runner.max_iters)
+
+    def after_train_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
+        _unwrapped(runner).update_teacher()
+
+
+def _unwrapped(runner: Runner) -> U2PL:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def _enlarge(head: nn.Module, logits: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(
+        logits, size=like.shape[-2:], mode="bilinear", align_corners=head.align_corners
+    )
+
+
+def _stack_labels(batch: dict) -> Tensor:
+    """(N, H, W)."""
+    return torch.cat([sample.gt_sem_seg.data for sample in batch["data_samples"]])
+
+
+def _plain(value: Any) -> Any:
+    """mmengine's ConfigDicts as dicts."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return value

@@ -1,0 +1,132 @@
+"""From settings to a config: the published network, schedule and samples."""
+
+import dataclasses
+
+import pytest
+import torch
+from mmseg.registry import DATASETS, MODELS
+
+import core.engine.run  # noqa: F401  (registers what prepare() names)
+from core.engine.configs import ConfigError, fit_norm, prepare
+from data import registry
+from data.splits import Split, partition
+from semi_supervised.u2pl.build import build_config
+from semi_supervised.u2pl.settings import load_settings
+
+
+@pytest.fixture
+def settings(root):
+    return load_settings(root / "semi_supervised/configs/cityscapes.yaml")
+
+
+def names(count, start=0):
+    return tuple(f"city/{i}" for i in range(start, start + count))
+
+
+def test_published_schedule(settings, tmp_path):
+    """1/8 on 8 GPUs: 163 steps an epoch, 24 for SupOnly; 200 epochs; poly over all of them."""
+    split = Split(names(372), names(2603, 372))
+    for sup_only, steps in ((False, 163), (True, 24)):
+        cfg = build_config(settings, split, tmp_path, tmp_path / "w", sup_only=sup_only,
+                           hl=not sup_only, world_size=8)  # fmt: skip
+        assert cfg.train_cfg.max_iters == 200 * steps
+        assert cfg.param_scheduler[0] == dict(
+            type="PolyLR", power=0.9, eta_min=0, end=200 * steps, by_epoch=False
+        )
+    assert cfg.optim_wrapper.optimizer == dict(
+        type="SGD", lr=0.01, momentum=0.9, weight_decay=0.0005
+    )
+    assert cfg.model.segmentor.test_cfg.mode == "slide"
+    assert build_config(settings, split, tmp_path, tmp_path, max_iters=7).train_cfg.max_iters == 7
+
+
+def test_published_network(settings, tmp_path):
+    """ResNet-101 of output stride 8 with the multi-grid, 256 planes, 256 values a pixel."""
+    cfg = build_config(settings, Split(names(9), names(9, 9)), tmp_path, tmp_path, pretrained=False)
+    fit_norm(cfg, synchronized=False)
+    small = dict(cfg.model.settings)
+    small["trainer"]["contrastive"].update(memory_size=10, memory_size_first=10)
+    prepare(cfg, work_dir=tmp_path)  # imports what the model is made of
+    model = MODELS.build(cfg.model).eval()
+    last = model.teacher.backbone.layer4
+    assert [block.conv2.dilation[0] for block in last] == [4, 8, 16]
+    with torch.no_grad():
+        out = model._run("student", torch.zeros(1, 3, 65, 65))
+    assert out.rep.shape == (1, 256, 17, 17) and out.seg_logits.shape == (1, 19, 17, 17)
+    assert out.features[3].shape[2:] == (9, 9)
+    planes = [m.out_channels for m in model.student.decode_head.conv_seg.modules()
+              if isinstance(m, torch.nn.Conv2d)]  # fmt: skip
+    assert planes == [256, 256, 19]
+    assert model.student.hl_head.conv_seg[-1].out_channels == 1
+    assert model.student.auxiliary_head.in_channels == 1024
+
+
+@pytest.fixture
+def pairs(camvid, root, tmp_path):
+    """The pair data set of CamVid's look-alike, and its split."""
+    s = load_settings(root / "semi_supervised/configs/camvid.yaml")
+    split = partition("camvid", camvid, "1/2", balanced=False)
+    cfg = build_config(s, split, registry.locate("camvid", camvid), tmp_path)
+    cfg = prepare(cfg, work_dir=tmp_path, seed=0)
+    return DATASETS.build(cfg.train_dataloader.dataset), split, cfg
+
+
+def test_a_sample_is_one_image_of_each_kind(pairs):
+    """Labels of unlabeled images are never opened; all pairs are a function of the seed."""
+    dataset, split, _ = pairs
+    kinds = dataset.dataset
+    for part, stems in ((kinds.labeled, split.labeled), (kinds.unlabeled, split.unlabeled)):
+        found = [part.get_data_info(i)["img_path"] for i in range(len(part))]
+        assert [path.split("train/")[1] for path in found] == [f"{stem}.jpg" for stem in stems]
+    assert "seg_map_path" not in kinds.unlabeled.get_data_info(0)
+    sample = dataset[0, 5, (1, 2)]
+    label = sample["unlabeled"]["data_samples"].gt_sem_seg.data
+    assert set(label.unique().tolist()) <= {0, 255}
+    assert len(sample["labeled"]["data_samples"].gt_sem_seg.data.unique()) > 1
+    again = dataset[0, 5, (1, 2)]
+    assert torch.equal(sample["labeled"]["inputs"], again["labeled"]["inputs"])
+    assert not torch.equal(sample["labeled"]["inputs"], dataset[0, 6, (1, 2)]["labeled"]["inputs"])
+
+
+def test_passes_over_both_kinds_are_shuffled_apart(pairs):
+    """Every image once a pass; the pairing changes from pass to pass; skipping is exact."""
+    from mmseg.registry import DATA_SAMPLERS
+
+    dataset, _, cfg = pairs
+    arguments = dict(dataset=dataset, seed=3)
+    sampler = DATA_SAMPLERS.build(dict(cfg.train_dataloader.sampler), default_args=arguments)
+    stream = iter(sampler)
+    keys = [next(stream) for _ in range(30)]
+    assert [(seed, position) for seed, position, _ in keys] == [(3, p) for p in range(30)]
+    for side in (0, 1):
+        for start in range(0, 30, 3):
+            assert sorted(key[2][side] for key in keys[start : start + 3]) == [0, 1, 2]
+    assert len({tuple(key[2] for key in keys[i : i + 3]) for i in range(0, 30, 3)}) > 3
+    sampler.skip(17)
+    assert next(iter(sampler)) == keys[17]
+
+
+def test_half_of_the_images_shrink_and_half_grow(settings, root, tmp_path):
+    cfg = build_config(settings, Split(names(9), names(9, 9)), tmp_path, tmp_path)
+    pipeline = cfg.train_dataloader.dataset.dataset.labeled.dataset.pipeline
+    (choice,) = [t for t in pipeline if t.type == "RandomChoice"]
+    assert [t[0].ratio_range for t in choice.transforms] == [(0.5, 1.0), (1.0, 2.0)]
+    assert [t.type for t in pipeline] == [
+        "LoadImageFromFile", "LoadAnnotations", "RandomChoice", "RandomCrop", "RandomFlip",
+        "PackSegInputs"]  # fmt: skip
+
+
+def test_a_part_smaller_than_a_batch_is_refused(settings, tmp_path):
+    with pytest.raises(ConfigError, match="9 labeled images, but a batch takes 16"):
+        build_config(settings, Split(names(9), names(90, 9)), tmp_path, tmp_path, world_size=8)
+
+
+def test_settings_come_back_from_the_config(settings, tmp_path):
+    """What the model reads from a dumped config is what the file said."""
+    from mmengine.config import Config
+
+    from semi_supervised.u2pl.settings import Settings, from_dict
+
+    cfg = build_config(settings, Split(names(9), names(9, 9)), tmp_path, tmp_path)
+    again = Config.fromstring(cfg.pretty_text, ".py").model.settings.to_dict()
+    assert from_dict(Settings, again) == dataclasses.replace(settings)

@@ -1,0 +1,107 @@
+"""The entry scripts as a user starts them: on a small CamVid look-alike, and on bad input."""
+
+import csv
+import re
+import runpy
+import shutil
+import sys
+
+import pytest
+
+SCRIPT = "semi_supervised/train_u2pl_hl.py"
+NET = "semi_supervised/configs/deeplabv3plus_r18-w16.py"
+
+
+def test_three_rows_one_table_and_an_export(finish, camvid, tmp_path, refused):
+    """The teacher goes on to the plain test script."""
+    data = ("--data", "camvid", "--data-root", camvid)
+    arguments = (*data, "--splits", "1/2", "--max-iters", 2, "--seeds", 0, "--out", tmp_path,
+                 "--jobs", 2, "--train-args", "--cfg-options train_cfg.val_interval=2")  # fmt: skip
+    code, out, err = finish("-m semi_supervised.run_all", *arguments)
+    assert code == 0, err
+    assert re.search(r"1/2: 3 of 6 images labeled +\| SupOnly +\| +1 \|", out)
+    assert re.search(r"\| U²PL +\| +1 \|", out) and re.search(r"\| U²PL \+ HL +\| +1 \|", out)
+    rows = list(csv.DictReader((tmp_path / "results.csv").open()))
+    assert [row["arm"] for row in rows] == ["sup-only", "baseline", "hl"]
+    page = (tmp_path / "index.html").read_text()
+    assert "U²PL + HL" in page and "http" not in re.sub(r"http://www.w3.org\S*", "", page)
+
+    work_dir = tmp_path / "1_2" / "hl-seed0"
+    assert len((work_dir / "labeled.txt").read_text().split()) == 3
+    assert len((work_dir / "unlabeled.txt").read_text().split()) == 3
+    code, out, err = finish("-m core.export", work_dir / "iter_2.pth", tmp_path / "plain.pth")
+    assert code == 0, err
+    code, out, err = finish("fully_supervised/test.py", NET, tmp_path / "plain.pth", *data,
+                            "--work-dir", tmp_path / "test")  # fmt: skip
+    assert code == 0, err
+    assert float(re.search(r"mIoU +([\d.]+)", out)[1]) == pytest.approx(
+        100 * float(rows[2]["mIoU"]), abs=0.006
+    )
+    assert "go on with --resume" in refused(
+        finish(SCRIPT, *data, "--split", "1/2", "--work-dir", work_dir)
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "give --split 1/8, or both --labeled-list and --unlabeled-list"),
+        (["--split", "1/8", "--labeled-list", "x.txt"], "give --split 1/8, or both"),
+        (["--split", "12.5%"], "fraction '12.5%': give 1/N"),
+        (["--split", "1/3"], "2 labeled images, but a batch takes 4: choose a larger part"),
+        (["--split", "1/2", "--set", "trainer.epoch=2"], "unknown key trainer.epoch; did you mean"),
+        (["--split", "1/2", "--set", "hl.c=0"], "c must be > 0"),
+        (
+            ["--split", "1/2", "--set", "trainer.contrastive.low_rank=11"],
+            "low_rank is 11, but it must be less than",
+        ),
+        (
+            ["--labeled-list", "LISTS/a.txt", "--unlabeled-list", "LISTS/b.txt"],
+            r"a.txt, line 1: images/train/9.jpg is not on disk",
+        ),
+        (["--labeled-list", "LISTS/c.txt", "--unlabeled-list", "LISTS/c.txt"], "listed already"),
+        (["--split", "1/2", "--config", "none.yaml"], "none.yaml: no such settings file"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, words, camvid, root, tmp_path, monkeypatch):
+    lists = dict(a="images/train/9.jpg", b="images/train/1.jpg", c="images/train/2.jpg")
+    for name, line in lists.items():
+        (tmp_path / f"{name}.txt").write_text(f"{line}\n")
+    arguments = [argument.replace("LISTS", str(tmp_path)) for argument in arguments]
+    monkeypatch.chdir(root)
+    batch = [] if "1/2" in arguments else ["--set", "dataset.batch_size=4"]
+    monkeypatch.setattr(sys, "argv", [
+        SCRIPT, "--data", "camvid", "--data-root", str(camvid), "--work-dir", str(tmp_path / "w"),
+        *batch, *arguments])  # fmt: skip
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(root / SCRIPT), run_name="__main__")
+    assert stop.value.code.startswith("error: ") and "\n" not in stop.value.code
+    assert re.search(words, stop.value.code), stop.value.code
+
+
+def test_published_lists_and_an_unlabeled_image_without_label(finish, camvid, tmp_path):
+    """What the lists name is trained on; labels of unlabeled images are not asked for."""
+    folder = tmp_path / "data"
+    shutil.copytree(camvid, folder)
+    for i in (3, 4):
+        (folder / f"labels/train/{i}.png").unlink()
+    for name, numbers in (("labeled", (0, 1)), ("unlabeled", (3, 4))):
+        lines = "".join(f"images/train/{i}.jpg\n" for i in numbers)
+        (tmp_path / f"{name}.txt").write_text(lines)
+    code, out, err = finish(
+        SCRIPT, "--data", "camvid", "--data-root", folder, "--max-iters", 2, "--no-hl",
+        "--labeled-list", tmp_path / "labeled.txt", "--unlabeled-list",
+        tmp_path / "unlabeled.txt", "--work-dir", tmp_path / "work")  # fmt: skip
+    assert code == 0, err
+    assert "2 of 4 baseline seed 0: mIoU" in out
+    assert (tmp_path / "work" / "unlabeled.txt").read_text() == "3\n4\n"
+
+
+def test_published_protocol_without_running(finish, tmp_path):
+    code, out, _ = finish("-m semi_supervised.run_all", "--data", "cityscapes", "--dry-run",
+                          "--data-root", tmp_path, GPUS="4")  # fmt: skip
+    lines = out.splitlines()
+    assert code == 0 and len(lines) == 12
+    assert sum("--sup-only" in line for line in lines) == 4
+    assert all("--nproc_per_node=4" in line and "--launcher pytorch" in line for line in lines)
+    assert not any("--max-iters" in line for line in lines)
