@@ -73,7 +73,7 @@ def parse_args() -> argparse.Namespace:
                         help="data set with a file in configs/ [streets]")  # fmt: skip
     parser.add_argument("--data-root", help="where it lies [data/raw/NAME]")
     parser.add_argument("--config", help="settings [configs/DATA.yaml]")
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE",
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
                         help="override settings, e.g. trainer.epochs=100")  # fmt: skip
     add_run_flags(parser)
     return parser.parse_args()

@@ -197,11 +197,14 @@ def _among_likeliest(prob: Tensor, k: int) -> Tensor:
 
 
 def _class_means(features: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the pixels of each class: (N, D, h, w), (C, N * h * w) -> (C, D); 0 without any."""
-    features = features.detach().flatten(2)
-    mask = mask.unflatten(1, (features.shape[0], -1)).transpose(0, 1).to(features.dtype)
-    sums = torch.bmm(mask, features.transpose(1, 2)).sum(dim=0)
-    return sums / mask.sum(dim=(0, 2)).clamp_min(1).unsqueeze(1)
+    """Mean of the pixels of each class, float32: (N, D, h, w), (C, N * h * w) -> (C, D); 0 without
+    any."""
+    with torch.autocast(features.device.type, enabled=False):  # sums of many thousand pixels
+        features = features.detach().flatten(2)
+        features = features.to(torch.promote_types(features.dtype, torch.float32))
+        mask = mask.unflatten(1, (features.shape[0], -1)).transpose(0, 1).to(features.dtype)
+        sums = torch.bmm(mask, features.transpose(1, 2)).sum(dim=0)
+        return sums / mask.sum(dim=(0, 2)).clamp_min(1).unsqueeze(1)
 
 
 class _Rows(torch.autograd.Function):

@@ -89,7 +89,8 @@ class U2PL(BaseSegmentor):
                 self._add_teacher(config)
         if hl:
             self.predict_hardness = self.student.predict_hardness
-        self.set_progress(0, 1)
+        # As at the end of a training, which is when a model is built to predict.
+        self.epoch, self.progress, self.semi_step = 0, 0.0, 0
 
     def _add_teacher(self, config: ConfigDict) -> None:
         head, s = self.student.decode_head, self.settings

@@ -93,6 +93,23 @@ def test_empty_bank_gives_zero(batch):
     assert made_loss()(pixels) == 0
 
 
+def test_half_precision_does_not_reach_the_sums(batch):
+    """Under autocast, with representations whose sum is beyond float16: as in float32."""
+    data = {k: v.detach().float() if v.is_floating_point() else v for k, v in batch(0).items()}
+    data["rep_teacher"] *= 10_000
+    values = []
+    for dtype in (torch.float32, torch.float16):
+        loss = made_loss().float()
+        half = dict(data, rep=data["rep"].detach().to(dtype).requires_grad_(),
+                    rep_teacher=data["rep_teacher"].to(dtype))  # fmt: skip
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.float16):
+            values.append(loss(pixels_of(half)))
+        values[-1].backward()
+        assert half["rep"].grad.isfinite().all() and half["rep"].grad.any()
+    assert values[1].item() == pytest.approx(values[0].item(), rel=1e-3)
+
+
 def test_low_rank_must_leave_classes_for_the_negatives():
     with pytest.raises(ValueError, match="low_rank is 3, but it must be less than"):
         made_loss(classes=3)
