@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 warnings.filterwarnings("ignore", module="mmseg|mmengine|mmcv")
 register_all_modules(init_default_scope=True)
-torch.set_num_threads(2)
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 
 @pytest.fixture(scope="session")

@@ -193,7 +193,8 @@ def _nothing(rep: Tensor) -> Tensor:
 def _among_likeliest(prob: Tensor, k: int) -> Tensor:
     """Whether class c is one of the ``k`` likeliest of a pixel: (C, P) -> (C, P) bool."""
     mask = torch.zeros_like(prob, dtype=torch.bool)
-    return mask.scatter_(0, prob.topk(k, dim=0).indices, True)
+    likeliest = prob.t().contiguous().topk(k, dim=1).indices  # along rows: twice as fast on a CPU
+    return mask.scatter_(0, likeliest.t(), True)
 
 
 def _class_means(features: Tensor, mask: Tensor) -> Tensor:
