@@ -110,7 +110,7 @@ class ContrastiveLoss(nn.Module):
         s, bank = self.settings, self.bank
         anchor, low, negative = self._select(pixels)
         numbers = torch.stack([anchor.sum(1), low.sum(1), negative.sum(1)]).tolist()
-        num_anchors, num_low, num_negatives = numbers  # the one wait for the device
+        num_anchors, num_low, num_negatives = numbers  # on the host: they are sizes
         self._remember(pixels.rep_teacher, negative, num_negatives)
 
         present = [c for c, number in enumerate(num_low) if number]
