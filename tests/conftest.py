@@ -1,7 +1,9 @@
 """Tiny models, batches, data sets, hooks and commands that several test modules use."""
 
+import functools
 import logging
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -291,6 +293,8 @@ def command(root):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # pytest-xdist's workers ignore Ctrl-C, and what they start would inherit that.
+            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
 
     return start
