@@ -170,11 +170,11 @@ class Settings:
         _within("trainer.contrastive.low_entropy_threshold",
                 contrastive.low_entropy_threshold, 0, 100)  # fmt: skip
         _within("net.ema_decay", self.net.ema_decay, 0, 1)
+        for name in ("epochs", "evaluations"):
+            _within(f"trainer.{name}", getattr(trainer, name), 1, None)
         _within("trainer.sup_only_epoch", trainer.sup_only_epoch, 0, trainer.epochs)
         for name in ("num_negatives", "num_queries", "memory_size", "memory_size_first"):
             _within(f"trainer.contrastive.{name}", getattr(contrastive, name), 1, None)
-        for name in ("epochs", "evaluations"):
-            _within(f"trainer.{name}", getattr(trainer, name), 1, None)
         _within("trainer.max_iters", trainer.max_iters, 0, None)
         _within("dataset.batch_size", self.dataset.batch_size, 1, None)
 
