@@ -20,6 +20,7 @@ from mmengine.config import Config
 from core.convert import SEGMENTORS
 from core.engine.checkpoint import CheckpointError, load_checkpoint, save_atomically
 from core.engine.cli import main_line
+from core.engine.configs import parse_config
 from core.segmentors import HL_HEAD
 
 
@@ -55,7 +56,7 @@ def export_checkpoint(source: str | Path, target: str | Path) -> int:
     meta = checkpoint.get("meta", {})
     kept = {k: meta[k] for k in ("dataset_meta", "iter", "epoch", "seed") if k in meta}
     if "cfg" in meta:
-        kept["cfg"] = plain_config(Config.fromstring(meta["cfg"], ".py")).pretty_text
+        kept["cfg"] = plain_config(parse_config(meta["cfg"])).pretty_text
     save_atomically(dict(meta=kept, state_dict=plain), target)
     return len(state_dict) - len(plain)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import os
 from collections.abc import Callable
@@ -42,6 +43,43 @@ def load_config(name: str | Path) -> Config:
         return Config.fromfile(path)
     except (SyntaxError, KeyError, FileNotFoundError) as error:
         raise ConfigError(f"{name}: cannot be read: {error}") from error
+
+
+def parse_config(text: str) -> Config:
+    """The config that ``Config.pretty_text`` wrote, without running it as Python.
+
+    A checkpoint carries its config as text; mmengine's own reader executes what it is given.
+
+    Raises:
+        ConfigError: the text is more than assignments of plain values.
+    """
+    try:
+        content = {}
+        for statement in ast.parse(text).body:
+            if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+                raise ValueError(f"line {statement.lineno} is no assignment")
+            content[statement.targets[0].id] = _plain(statement.value)
+    except (SyntaxError, ValueError, AttributeError) as error:
+        raise ConfigError(f"config text cannot be read: {error}") from error
+    return Config(content)
+
+
+def _plain(node: ast.expr) -> Any:
+    """The value of a literal, calls of ``dict`` and the floats inf and nan included."""
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "dict":
+        content = {keyword.arg: _plain(keyword.value) for keyword in node.keywords}
+        for mapping in node.args:  # how keys are written that are no names
+            content.update(_plain(mapping))
+        return content
+    if isinstance(node, ast.Dict):
+        return {_plain(k): _plain(v) for k, v in zip(node.keys, node.values, strict=True)}
+    if isinstance(node, ast.List):
+        return [_plain(item) for item in node.elts]
+    if isinstance(node, ast.Tuple):
+        return tuple(_plain(item) for item in node.elts)
+    if isinstance(node, ast.Name) and node.id in ("inf", "nan"):
+        return float(node.id)
+    return ast.literal_eval(node)
 
 
 def mmseg_configs() -> Path:
@@ -164,6 +202,15 @@ def scale_schedule(cfg: Config, max_iters: int) -> None:
     cfg.train_cfg.max_iters = max_iters
 
 
+def world_size(launcher: str) -> int:
+    """Number of processes that ``launcher`` (see ``--launcher``) started.
+
+    mmengine sets WORLD_SIZE for all of them only when the Runner is built, from what is read here.
+    """
+    variables = dict(pytorch="WORLD_SIZE", slurm="SLURM_NTASKS", mpi="OMPI_COMM_WORLD_SIZE")
+    return int(os.environ.get(variables[launcher], 1)) if launcher != "none" else 1
+
+
 def prepare(
     cfg: Config,
     *,
@@ -189,8 +236,7 @@ def prepare(
     if seed is not None:
         cfg.randomness["seed"] = seed
     os.environ.setdefault("LOCAL_RANK", "0")
-    several = launcher != "none" and int(os.environ.get("WORLD_SIZE", 1)) > 1
-    fit_norm(cfg, synchronized=several and torch.cuda.is_available())
+    fit_norm(cfg, synchronized=world_size(launcher) > 1 and torch.cuda.is_available())
     cfg.setdefault("env_cfg", {})
     if not torch.cuda.is_available():
         cfg.env_cfg["dist_cfg"] = dict(backend="gloo")
