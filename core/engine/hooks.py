@@ -235,6 +235,17 @@ class ProgressHook(Hook):
             last=done == total,
         )
 
+    def before_test(self, runner: Runner) -> None:
+        self._start = time.monotonic()
+
+    def after_test_iter(self, runner: Runner, batch_idx: int, *_: Any, **__: Any) -> None:
+        done, total = batch_idx + 1, len(runner.test_dataloader)
+        every = 5 if self._terminal else self.interval or max(1, total // 5)
+        if done % every and done != total:
+            return
+        left = (time.monotonic() - self._start) / done * (total - done)
+        self._write(f"{self.title}: {done}/{total} batches, {duration(left)} left", done == total)
+
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         if metrics and "mIoU" in metrics:
             self._write(

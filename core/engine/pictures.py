@@ -11,6 +11,7 @@ from mmengine.model import is_model_wrapper
 from torch import nn
 
 from core.analysis.maps import color_hardness, color_labels
+from core.engine.metrics import map_prediction
 
 
 class Pictures:
@@ -39,7 +40,7 @@ class Pictures:
             batch = dict(inputs=[sample["inputs"]], data_samples=[sample["data_samples"]])
             data = self.model.data_preprocessor(batch, False)
             result = self.model.predict(data["inputs"], data["data_samples"])[0]
-            pred = result.pred_sem_seg.data[0].cpu().numpy()
+            pred = map_prediction(result.pred_sem_seg.data[0], self.dataset.metainfo).cpu().numpy()
             size = pred.shape[1], pred.shape[0]
             image = sample["inputs"].numpy().transpose(1, 2, 0)[..., ::-1]  # read as BGR
             pictures = dict(
@@ -59,7 +60,8 @@ class Pictures:
         ``<stem>_<name>.png``; return the stems."""
         folder.mkdir(parents=True, exist_ok=True)
         stems = []
-        for index in np.linspace(0, len(self.dataset) - 1, count).round().astype(int):
+        spread = np.linspace(0, len(self.dataset) - 1, count).round().astype(int)
+        for index in np.unique(spread):  # fewer than count in a small data set
             stem = Path(self.dataset.get_data_info(int(index))["img_path"]).stem
             stems.append(stem)
             for name, picture in self.of(int(index)).items():

@@ -61,25 +61,63 @@ def train(cfg: Config, *, pictures: int = 4, **labels: Any) -> dict[str, Any]:
     if not is_main_process():
         return {}
     curves = read_curves(work_dir)
-    mean_iou = metrics["mIoU"] / 100
+    best = max([metrics["mIoU"] / 100, *(value for _, value in curves.get("mIoU", []))])
+    return _write_result(
+        runner,
+        runner.val_dataloader.dataset,
+        metrics,
+        pictures,
+        dict(
+            labels,
+            max_iters=runner.max_iters,
+            best_mIoU=best,
+            **(runner.message_hub.runtime_info.get("cost") or {}),
+            num_params=sum(p.numel() for p in runner.model.parameters() if p.requires_grad),
+            curves=curves,
+        ),
+    )
+
+
+def evaluate(
+    cfg: Config, checkpoint: str | Path, *, pictures: int = 4, **labels: Any
+) -> dict[str, Any]:
+    """Test a checkpoint and leave ``result.json`` and ``pictures/`` in the work_dir, as
+    :func:`train` does.
+
+    Args:
+        cfg: from :func:`core.engine.configs.prepare`; its test loader is what is evaluated on.
+        checkpoint: of ours, or exported.
+        pictures: number of images to draw.
+        labels: what the report calls this run: model, arm, seed, ...
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+        ConfigError: its weights do not fit the config's model.
+    """
+    runner = _loaded(cfg, checkpoint)
+    metrics = {key: float(value) for key, value in runner.test().items()}
+    if not is_main_process():
+        return {}
+    return _write_result(runner, runner.test_dataloader.dataset, metrics, pictures, labels)
+
+
+def _write_result(
+    runner: HLRunner, dataset: Any, metrics: dict, pictures: int, labels: dict
+) -> dict[str, Any]:
+    """Metrics on a data set, in percent, as ``result.json`` with shares, and pictures of it."""
+    work_dir = Path(runner.work_dir)
     result = dict(
         labels,
-        max_iters=runner.max_iters,
-        mIoU=mean_iou,
-        best_mIoU=max([mean_iou, *(value for _, value in curves.get("mIoU", []))]),
+        mIoU=metrics["mIoU"] / 100,
         IoU={k.removeprefix("IoU/"): _share(v) for k, v in metrics.items() if k.startswith("IoU/")},
-        **(runner.message_hub.runtime_info.get("cost") or {}),
-        num_params=sum(p.numel() for p in runner.model.parameters()),
         device=device_name(),
         command=shlex.join([Path(sys.executable).name, *sys.argv]),
         date=datetime.date.today().isoformat(),
         versions=versions(),
-        curves=curves,
-        classes=list(runner.val_dataloader.dataset.metainfo["classes"]),
-        palette=runner.val_dataloader.dataset.metainfo["palette"],
+        classes=list(dataset.metainfo["classes"]),
+        palette=dataset.metainfo["palette"],
+        pictures=Pictures(dataset, runner.model).save(work_dir / "pictures", pictures),
     )
-    drawn = Pictures(runner.val_dataloader.dataset, runner.model)
-    result["pictures"] = drawn.save(work_dir / "pictures", pictures)
     write_atomically(json.dumps(result, indent=1).encode(), work_dir / RESULT)
     return result
 
@@ -109,6 +147,11 @@ def test(cfg: Config, checkpoint: str | Path) -> dict[str, float]:
         CheckpointError: the file is missing or damaged.
         ConfigError: its weights do not fit the config's model.
     """
+    return _loaded(cfg, checkpoint).test()
+
+
+def _loaded(cfg: Config, checkpoint: str | Path) -> HLRunner:
+    """The runner of a config with the weights of a checkpoint."""
     state = load_checkpoint(checkpoint)["state_dict"]
     runner = HLRunner.from_cfg(cfg)
     missing, unexpected = runner.model.load_state_dict(state, strict=False)
@@ -119,7 +162,7 @@ def test(cfg: Config, checkpoint: str | Path) -> dict[str, float]:
             f"{checkpoint} does not fit the config: {len(wrong)} tensors differ, first {wrong[0]}"
         )
     runner._has_loaded = True
-    return runner.test()
+    return runner
 
 
 def read_metrics(work_dir: str | Path, step: int) -> dict[str, float]:
