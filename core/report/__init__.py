@@ -57,7 +57,7 @@ def write_report(
         results: run results, finished and failed (see ``core.report.tables``).
         run_dirs: the folder of each result, in the same order, ``None`` where there is none.
         title: heading of the page.
-        notes: paragraphs below the findings of the page.
+        notes: paragraphs below the findings.
         command: what was typed to make all this.
         published: mIoU in percent by model and arm, to stand beside ours.
         arm_names: names of arms in place of those in ``core.report.tables.ARMS``.
@@ -69,7 +69,7 @@ def write_report(
         OSError: a file cannot be written; a full disk leaves the old files as they were.
     """
     table = summarize(results, published, arm_names=arm_names, group=group)
-    markdown = to_markdown(table)
+    markdown = to_markdown(table, notes)
     paths = {
         kind: Path(out_dir) / name
         for kind, name in (

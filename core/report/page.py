@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -202,7 +202,7 @@ def _results(table: Table, notes: Sequence[str]) -> str:
         parts.append(f"<p><strong>{name}.</strong> {text}</p>")
     parts += [f"<p><strong>Take care.</strong> {escape(text)}</p>" for text in table.warnings]
     if table.failed:
-        parts.append("<p>Failed runs:</p>")
+        parts.append("<p>Not measured:</p>")
         parts.append(
             _list(
                 "failed",
@@ -283,11 +283,12 @@ def _curves(table: Table) -> str:
 def _classes(table: Table) -> str:
     if not table.classes:
         return ""
-    colors = _class_colors(table)
     arms = list(dict.fromkeys(row.arm for row in table.rows))
     parts = []
     for rows in table.models.values():
         others = [row for row in rows if row.arm != "baseline"]
+        classes = table.classes_of(rows[0].model)
+        colors = _class_colors(r for r in table.runs if r["model"] == rows[0].model)
         head = ["Class", *(_key(row.arm) + escape(_short(row)) for row in rows)]
         head += [_key(row.arm) + "Δ" for row in others]
         body = [
@@ -299,14 +300,14 @@ def _classes(table: Table) -> str:
                 ],
                 1,
             )
-            for name in table.classes
+            for name in classes
         ]
         mean = ["mIoU", *(percent(row.miou and row.miou.mean) for row in rows)]
         mean += [points(row.delta_baseline and row.delta_baseline.mean) for row in others]
         foot = _cells(mean, 1).replace("<tr>", '<tr class="mean">')
         parts.append(
             f'<h3>{escape(rows[0].title)}</h3><div class="beside">'
-            f"<figure>{charts.class_chart(rows, table.classes, table.baseline)}</figure>"
+            f"<figure>{charts.class_chart(rows, classes, table.baseline)}</figure>"
             f'<div class="scroll"><table class="wide"><thead>{_cells(head, 1, "th")}</thead>'
             f"<tbody>{''.join(body)}{foot}</tbody></table></div></div>"
         )
@@ -328,9 +329,9 @@ def _short(row: Row) -> str:
     return "Scaled" if row.arm == "ce-scaled" else row.name.replace("Baseline (CE)", "CE")
 
 
-def _class_colors(table: Table) -> dict[str, str]:
-    """CSS colour of each class, from the first run that carries a palette."""
-    for run in table.runs:
+def _class_colors(runs: Iterable[Result]) -> dict[str, str]:
+    """CSS colour of each class, from the first of the runs that carries a palette."""
+    for run in runs:
         if run.get("palette") and run.get("classes"):
             pairs = zip(run["classes"], run["palette"], strict=False)
             return {name: f"rgb({r},{g},{b})" for name, (r, g, b) in pairs}
@@ -342,11 +343,16 @@ def _swatch(color: str | None) -> str:
 
 
 def _pictures(table: Table, folders: Mapping[tuple, Path | None]) -> str:
-    stems = list(dict.fromkeys(stem for run in table.runs for stem in run.get("pictures", [])))
     used = left_out = 0
-    parts = []
-    for stem in stems[:MAX_STEMS]:
+    parts, told = [], ""
+    for stem in _stems(table):
         blocks = [_top(table, folders, stem)]
+        # Data sets may colour their classes differently: the legend where it changes.
+        colors = _class_colors(r for r in table.runs if stem in r.get("pictures", []))
+        legend = _list("legend", [_swatch(c) + escape(name) for name, c in colors.items()])
+        if colors and legend != told:
+            parts.append(legend)
+            told = legend
         blocks += [_predictions(rows, table, folders, stem) for rows in table.models.values()]
         for block in filter(None, blocks):
             if used + len(block) > PICTURE_BUDGET:
@@ -354,18 +360,27 @@ def _pictures(table: Table, folders: Mapping[tuple, Path | None]) -> str:
                 continue
             used += len(block)
             parts.append(block)
-    if not parts:
+    if not used:
         return ""
-    legend = [_swatch(color) + escape(name) for name, color in _class_colors(table).items()]
     ramp = f"linear-gradient(to right, {', '.join(HL_RAMP)})"
     hardness = f'HL map: low<span class="ramp" style="background:{ramp}"></span>high hardness'
     more = f" {left_out} rows were left out to keep this page small." if left_out else ""
     return (
-        f"<section><h2>Pictures</h2>{_list('legend', legend)}{_list('legend', [hardness])}"
+        f"<section><h2>Pictures</h2>{_list('legend', [hardness])}"
         f'{"".join(parts)}<p class="caption">Validation images. The predictions in a row are of '
         "the same seed; black in a label is not evaluated. Each HL map is scaled by itself: "
         f"colours compare places within an image, not images.{more}</p></section>"
     )
+
+
+def _stems(table: Table) -> list[str]:
+    """The images to show: a few of every model, which are the same where the data set is."""
+    shown: dict[str, None] = {}
+    for model in table.models:
+        runs = [run for run in table.runs if run["model"] == model]
+        stems = dict.fromkeys(stem for run in runs for stem in run.get("pictures", []))
+        shown.update(dict.fromkeys(list(stems)[:MAX_STEMS]))
+    return list(shown)
 
 
 def _figure(path: Path | None, caption: str, *, photo: bool) -> str:

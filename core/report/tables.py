@@ -100,6 +100,11 @@ class Table:
             grouped.setdefault(row.model, []).append(row)
         return grouped
 
+    def classes_of(self, model: str) -> list[str]:
+        """The classes that a model was evaluated on: data sets may differ."""
+        runs = [run for run in self.runs if run["model"] == model]
+        return list(dict.fromkeys(name for run in runs for name in run.get("IoU", {})))
+
     @property
     def delta_head(self) -> str:
         """Heading of differences to the baseline."""
@@ -361,13 +366,13 @@ def class_table(table: Table, model: str) -> str:
             *(percent(row.iou[name] and row.iou[name].mean) for row in rows),
             *(points(row.delta_iou[name] and row.delta_iou[name].mean) for row in others),
         ]
-        for name in table.classes
+        for name in table.classes_of(model)
     ]
     return _grid(head, body, left=1)
 
 
-def to_markdown(table: Table) -> str:
-    """The whole report as Markdown: main table, findings, failed runs, per-class IoU."""
+def to_markdown(table: Table, notes: Sequence[str] = ()) -> str:
+    """The whole report as Markdown: main table, findings, failed runs, notes, per-class IoU."""
     parts = [
         main_table(table),
         "mIoU in percent, mean ± sample standard deviation over n seeds. Δ in points, paired by "
@@ -379,12 +384,13 @@ def to_markdown(table: Table) -> str:
     parts += [f"**Take care.** {warning}" for warning in table.warnings]
     if table.failed:
         parts.append(
-            "Failed runs:\n\n"
+            "Not measured:\n\n"
             + "\n".join(
                 f"- {run['model']}, {table.names[run['arm']]}, seed {run['seed']}: {run['error']}"
                 for run in table.failed
             )
         )
+    parts += notes
     if table.classes:
         for model, rows in table.models.items():
             parts += [f"IoU per class, {rows[0].title}:", class_table(table, model)]

@@ -471,3 +471,33 @@ def test_a_full_disk_leaves_the_old_files(results, tmp_path, monkeypatch, call):
 
 def test_same_results_give_the_same_page(results, tmp_path):
     assert page_of(tmp_path / "0", results) == page_of(tmp_path / "1", results)
+
+
+def test_groups_with_different_classes_keep_them_apart(tmp_path):
+    """Targets of one network: other images, other classes, other colours of the same name."""
+    other = dict(
+        IoU={"sky": 0.5, "road": 0.7},
+        classes=["sky", "road"],
+        palette=[[1, 2, 3], [4, 5, 6]],
+        pictures=[f"dusk_{i}" for i in range(5)],
+    )
+    runs = [run("baseline", 0, 0.4), run("baseline", 0, 0.6, model="dusk", **other)]
+    folders = [tmp_path / "net", tmp_path / "dusk"]
+    for folder, result in zip(folders, runs, strict=True):
+        (folder / "pictures").mkdir(parents=True)
+        for stem in result["pictures"]:
+            for kind in ("image", "label", "pred"):
+                Image.new("RGB", (8, 4)).save(folder / f"pictures/{stem}_{kind}.png")
+    report = write_report(tmp_path, runs, folders, title="t", notes=["BDD is not there."])
+
+    assert "BDD is not there." in report.markdown
+    tables = {t.splitlines()[0]: t for t in report.markdown.split("IoU per class, ")[1:]}
+    assert "train" in tables["The net:"] and "sky" not in tables["The net:"]
+    assert tables["The dusk:"].index("sky") < tables["The dusk:"].index("road")
+    assert "pole" not in tables["The dusk:"]
+    page = report.paths["html"].read_text()
+    pictures = page.split("<h2>Pictures</h2>")[1]
+    assert "town_1" in pictures and "dusk_3" in pictures and "dusk_4" not in pictures
+    # Each legend stands before the pictures that it is of.
+    order = [pictures.index(x) for x in ("rgb(128,64,128)", "town_1", "rgb(4,5,6)", "dusk_0")]
+    assert order == sorted(order)
