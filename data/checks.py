@@ -22,20 +22,31 @@ _TAIL = 1024  # some writers add a few bytes after the end
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the images and labels of a split lie below the root, and how their names end."""
+    """Where the images and labels of a split lie below the root, and how their names end.
+
+    ``skipped``: a file that lists pairs which are left out, a stem and a reason a line.
+    """
 
     images: str
     labels: str
     image_suffix: str
     label_suffix: str
+    skipped: str | None = None
+
+    def pairs(self, root: Path) -> tuple[set[str], set[str]]:
+        """Stems of the images and of the labels, without the ones left out."""
+        left_out = skipped_in(root / self.skipped) if self.skipped else set()
+        return (
+            stems(root / self.images, self.image_suffix) - left_out,
+            stems(root / self.labels, self.label_suffix) - left_out,
+        )
 
 
 def missing_halves(root: Path, layouts: tuple[Layout, ...]) -> list[str]:
     """A line for each image without a label and each label without an image, by name only."""
     problems = []
     for layout in layouts:
-        images = stems(root / layout.images, layout.image_suffix)
-        labels = stems(root / layout.labels, layout.label_suffix)
+        images, labels = layout.pairs(root)
         for stem in sorted(images - labels):
             label = root / layout.labels / f"{stem}{layout.label_suffix}"
             problems.append(
@@ -62,8 +73,7 @@ def check(root: Path, layouts: tuple[Layout, ...], allowed_ids: set[int]) -> lis
         (root / layout.images / f"{stem}{layout.image_suffix}",
          root / layout.labels / f"{stem}{layout.label_suffix}")
         for layout in layouts
-        for stem in sorted(stems(root / layout.images, layout.image_suffix)
-                           & stems(root / layout.labels, layout.label_suffix))
+        for stem in sorted(set.intersection(*layout.pairs(root)))
     ]  # fmt: skip
     # Decoding leaves Python's lock: threads do.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -78,6 +88,22 @@ def stems(folder: Path, suffix: str) -> set[str]:
     """Paths below ``folder`` without their suffix; hidden files are not data, as in mmseg."""
     paths = folder.rglob(f"[!.]*{suffix}")
     return {str(path.relative_to(folder))[: -len(suffix)] for path in paths}
+
+
+def skipped_in(path: Path) -> set[str]:
+    """Stems that a ``skipped.txt`` lists, none where it is not there."""
+    if not path.is_file():
+        return set()
+    return {line.split("\t")[0] for line in path.read_text().splitlines()}
+
+
+def has_end(path: Path) -> bool:
+    """Whether a PNG or JPEG file has its end mark; files of other kinds are taken as they are."""
+    with open(path, "rb") as file:
+        start = file.read(8)
+        file.seek(max(0, path.stat().st_size - _TAIL))
+        tail = file.read()
+    return all(end in tail for begin, end in _ENDS.items() if start.startswith(begin))
 
 
 def read_pixels(path: Path) -> np.ndarray:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from data.errors import DataError
+from data.files import in_parallel, png, save
 
 # The published table by labelId: name, whether it is trained and evaluated, colour.
 _LABELS: tuple[tuple[str, bool, tuple[int, int, int]], ...] = (
@@ -101,22 +96,10 @@ def make_label_train_ids(root: str | Path, workers: int | None = None) -> int:
     if not sources and not any(Path(root).glob("gtFine/*/*/*_gtFine_labelTrainIds.png")):
         raise DataError(f"{root}: no gtFine/*/*/*_gtFine_labelIds.png; unpack gtFine_trainvaltest")
     todo = [path for path in sources if not _target(path).is_file()]
-    problems = [line for line in _in_parallel(todo, workers) if line]
+    problems = [line for line in in_parallel(_convert, todo, "labelTrainIds", workers) if line]
     if problems:
         raise DataError.of(problems, f"python data/prepare.py cityscapes --src {root}")
     return len(todo)
-
-
-def _in_parallel(paths: list[Path], workers: int | None) -> Iterable[str | None]:
-    if not paths:
-        return []
-    workers = workers or min(os.cpu_count() or 1, 8)
-    console = Console(stderr=True)
-    if workers == 1 or len(paths) < 8:
-        return list(map(_convert, paths))
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        results = pool.map(_convert, paths, chunksize=8)
-        return list(track(results, "labelTrainIds", len(paths), console=console, transient=True))
 
 
 def _target(path: Path) -> Path:
@@ -132,11 +115,5 @@ def _convert(path: Path) -> str | None:
         train_ids = convert_label_ids(label)
     except DataError as error:
         return f"{path}: {error}; replace the file"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.png")
-    try:
-        if not cv2.imwrite(str(temporary), train_ids):
-            return f"{_target(path)}: could not be written; is the disk full?"
-        os.replace(temporary, _target(path))
-    finally:
-        temporary.unlink(missing_ok=True)
+    save(_target(path), png(train_ids))
     return None

@@ -2,6 +2,7 @@
 
 python data/prepare.py streets                       draws the embedded set, then checks every file
 python data/prepare.py cityscapes --src DIR          labelTrainIds beside labelIds, then checks
+python data/prepare.py gtav --src DIR                train ids and class statistics, then checks
 python data/prepare.py camvid --src DIR              checks
 """
 
@@ -14,6 +15,7 @@ try:
     from data.checks import Layout, check
     from data.cityscapes import KNOWN_IDS
     from data.errors import DataError
+    from data.gtav import STATISTICS
     from data.streets.writers import MANIFEST
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; set up with: source setup.sh") from error
@@ -71,7 +73,11 @@ def prepare(entry: registry.DataSet, root: Path, args: argparse.Namespace) -> li
             raise DataError(f"{root}: no finished streets; leave out --check-only to draw them")
     else:
         if entry.make is not None and not args.check_only:
-            print(f"{root}: {entry.make(root)} label files made, the others were there")
+            made = entry.make(root)
+            if made is not None:
+                print(f"{root}: {made} label files made, the others were there")
+        if (root / STATISTICS).is_file():
+            print(f"class statistics: {root / STATISTICS}")
         registry.find(entry.name, root)
     return check(root, layouts, allowed_ids)
 

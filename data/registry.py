@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data import camvid, cityscapes, streets
+from data import camvid, cityscapes, gtav, mapillary, streets
 from data.checks import Layout, missing_halves
 from data.errors import DataError
 
@@ -23,6 +23,14 @@ def _write_streets(root: Path) -> None:
         raise DataError(str(error)) from error
 
 
+def _write_streets_game(root: Path) -> None:
+    try:
+        streets.write_gtav(root, **dict(STREETS, domain="game"))
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    gtav.convert(root)
+
+
 @dataclass(frozen=True)
 class DataSet:
     """One data set.
@@ -34,6 +42,8 @@ class DataSet:
         layouts: its splits on disk, training first.
         void: label value that stands for "not evaluated".
         make: makes, below the given root, what is missing and can be made; None if nothing can.
+        drawn: whether that is all of it.
+        label_ids: number of ids in the labels on disk, where they are mapped when they are read.
     """
 
     name: str
@@ -42,6 +52,8 @@ class DataSet:
     layouts: tuple[Layout, ...]
     void: int = 255
     make: Callable[[Path], object] | None = field(default=None, repr=False)
+    drawn: bool = False
+    label_ids: int | None = None
 
     @property
     def config(self) -> Path:
@@ -56,7 +68,7 @@ class DataSet:
     @property
     def allowed_ids(self) -> set[int]:
         """Values that a label may hold."""
-        return {*range(len(self.classes)), self.void}
+        return {*range(self.label_ids or len(self.classes)), self.void}
 
 
 def _splits(images: str, labels: str, image_suffix: str, label_suffix: str) -> tuple[Layout, ...]:
@@ -68,6 +80,7 @@ def _splits(images: str, labels: str, image_suffix: str, label_suffix: str) -> t
 
 _CITYSCAPES = _splits("leftImg8bit", "gtFine", "_leftImg8bit.png", "_gtFine_labelTrainIds.png")
 _CAMVID = _splits("images", "labels", ".jpg", ".png")
+_GTAV = (Layout(gtav.IMAGES, gtav.TRAIN_IDS, ".png", ".png", gtav.SKIPPED),)
 
 DATASETS = {
     entry.name: entry
@@ -78,6 +91,15 @@ DATASETS = {
             cityscapes.CLASSES,
             _CITYSCAPES,
             make=_write_streets,
+            drawn=True,
+        ),
+        DataSet(
+            "streets-game",
+            "the same as a computer game would draw them, in GTAV's format",
+            cityscapes.CLASSES,
+            _GTAV,
+            make=_write_streets_game,
+            drawn=True,
         ),
         DataSet("camvid", "CamVid, 480x360, 11 classes", camvid.CLASSES, _CAMVID, camvid.VOID),
         DataSet(
@@ -86,6 +108,23 @@ DATASETS = {
             cityscapes.CLASSES,
             _CITYSCAPES,
             make=cityscapes.make_label_train_ids,
+        ),
+        DataSet(
+            "gtav", "GTAV, 1914x1052, 19 classes", cityscapes.CLASSES, _GTAV, make=gtav.convert
+        ),
+        # These two are evaluated on only.
+        DataSet(
+            "bdd100k",
+            "BDD100K, 1280x720, 19 classes",
+            cityscapes.CLASSES,
+            (Layout("images/10k/val", "labels/sem_seg/masks/val", ".jpg", ".png"),),
+        ),
+        DataSet(
+            "mapillary",
+            "Mapillary Vistas v1.2, 66 ids onto 19 classes",
+            cityscapes.CLASSES,
+            (Layout("validation/images", "validation/v1.2/labels", ".jpg", ".png"),),
+            label_ids=mapillary.NUM_IDS,
         ),
     )
 }
@@ -135,9 +174,8 @@ def locate(name: str, root: str | Path | None = None, *, labeled: bool = True) -
     """
     entry = get(name)
     folder = Path(root) if root is not None else entry.default_root
-    if name == "streets":
-        entry.make(folder)
-    find(name, folder)
+    if not entry.drawn:
+        find(name, folder)
     if entry.make is not None:
         entry.make(folder)
     problems = missing_halves(folder, entry.layouts) if labeled else []

@@ -136,9 +136,12 @@ def _cells(cells: Sequence[str], left: int, tag: str = "td") -> str:
 
 
 def _grouped(table: Table, head: Sequence[str], cells: Callable[[Row], list[str]]) -> str:
-    """A table with a heading row per model; ``cells(row)`` gives what follows the arm's name."""
+    """A table with a heading row per model, ``cells(row)`` after the arm's name; a model of which
+    nothing was measured is left out."""
     parts = [f"<thead>{_cells(['Arm', *head], 1, 'th')}</thead>"]
     for rows in table.models.values():
+        if all(cell == NONE for row in rows for cell in cells(row)):
+            continue
         parts.append(
             f'<tbody class="model"><tr><th class="l model" colspan="{len(head) + 1}">'
             f"{escape(rows[0].title)}</th></tr>"

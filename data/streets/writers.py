@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -18,6 +17,7 @@ from rich.console import Console
 from rich.progress import track
 
 from data.cityscapes import ID_TO_TRAIN_ID, LABEL_COLORS
+from data.files import png, save
 from data.streets.picture import generate
 
 VERSION = 1
@@ -28,33 +28,6 @@ _TOWNS = {"train": ("aldermoor", "birkenau", "castellon"), "val": ("dunhaven",)}
 
 # (domain, split, index, size, seed) and the files to write: everything a worker needs.
 Task = tuple[str, str, int, tuple[int, int], int, tuple[str, ...]]
-
-
-def _save(path: str, data: bytes) -> None:
-    """Write a file as a whole or not at all."""
-    folder = os.path.dirname(path)
-    handle, temporary = tempfile.mkstemp(prefix=".streets-", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
-
-
-def _png(array: np.ndarray) -> bytes:
-    """Encode (H, W) or RGB (H, W, 3) uint8 as PNG, always to the same bytes."""
-    if array.ndim == 3:
-        array = cv2.cvtColor(array, cv2.COLOR_RGB2BGR)
-    options = [cv2.IMWRITE_PNG_COMPRESSION, 6, cv2.IMWRITE_PNG_STRATEGY,
-               cv2.IMWRITE_PNG_STRATEGY_DEFAULT]  # fmt: skip
-    done, data = cv2.imencode(".png", array, options)
-    if not done:
-        raise OSError("OpenCV could not encode a PNG")
-    return data.tobytes()
 
 
 def _palette_png(labels: np.ndarray) -> bytes:
@@ -71,17 +44,15 @@ def _make_cityscapes(task: Task) -> None:
     image, labels = generate(domain, split, index, size, seed)
     for path, array in zip(paths, (image, labels, ID_TO_TRAIN_ID[labels]), strict=True):
         if not os.path.exists(path):
-            _save(path, _png(array))
+            save(path, png(array))
 
 
 def _make_gtav(task: Task) -> None:
     domain, split, index, size, seed, paths = task
     image, labels = generate(domain, split, index, size, seed)
-    for path, encode in zip(
-        paths, (lambda: _png(image), lambda: _palette_png(labels)), strict=True
-    ):
+    for path, encode in zip(paths, (lambda: png(image), lambda: _palette_png(labels)), strict=True):
         if not os.path.exists(path):
-            _save(path, encode())
+            save(path, encode())
 
 
 def _start_worker() -> None:
@@ -145,7 +116,7 @@ def _check_manifest(root: Path, settings: dict) -> None:
 def _finish(root: Path, settings: dict) -> None:
     path = root / MANIFEST
     if not path.exists():
-        _save(str(path), (json.dumps(settings, indent=2) + "\n").encode())
+        save(str(path), (json.dumps(settings, indent=2) + "\n").encode())
 
 
 def _cityscapes_paths(root: Path, split: str, index: int, count: int) -> tuple[str, ...]:
@@ -245,5 +216,5 @@ def write_gtav(
     for split, listed in names.items():
         path = root / f"{split}.txt"
         if not path.exists():
-            _save(str(path), "".join(f"{name}\n" for name in listed).encode())
+            save(str(path), "".join(f"{name}\n" for name in listed).encode())
     _finish(root, settings)

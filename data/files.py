@@ -1,0 +1,70 @@
+"""Writing files whole or not at all, and working on many of them side by side."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+
+def save(path: str | Path, data: bytes) -> None:
+    """Write a file beside its place and rename it: a kill leaves no half file.
+
+    Raises:
+        OSError: it cannot be written; nothing is left behind.
+    """
+    folder = os.path.dirname(path)
+    handle, temporary = tempfile.mkstemp(prefix=".unfinished-", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+
+
+def png(array: np.ndarray) -> bytes:
+    """Encode (H, W) or RGB (H, W, 3) uint8 as PNG, always to the same bytes."""
+    if array.ndim == 3:
+        array = cv2.cvtColor(array, cv2.COLOR_RGB2BGR)
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 6, cv2.IMWRITE_PNG_STRATEGY,
+               cv2.IMWRITE_PNG_STRATEGY_DEFAULT]  # fmt: skip
+    done, data = cv2.imencode(".png", array, options)
+    if not done:
+        raise OSError("OpenCV could not encode a PNG")
+    return data.tobytes()
+
+
+def in_parallel(
+    function: Callable[[Any], Any], items: Sequence[Any], what: str, workers: int | None = None
+) -> list[Any]:
+    """``function`` of each item, in their order, in processes with a line of progress on stderr.
+
+    Args:
+        function: of a module, not a closure: it travels to the processes.
+        what: name of the work in the line of progress.
+        workers: processes; one a core, eight at most, by default. A few items need none.
+    """
+    workers = workers or min(os.cpu_count() or 1, 8)
+    if workers == 1 or len(items) < 8:
+        return list(map(function, items))
+    console = Console(stderr=True)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=cv2.setNumThreads,
+                               initargs=(1,))  # the pool is the parallelism  # fmt: skip
+    try:
+        results = pool.map(function, items, chunksize=4)
+        return list(track(results, what, len(items), console=console, transient=True))
+    finally:
+        pool.shutdown(cancel_futures=True)
