@@ -23,6 +23,7 @@ from core.engine.checkpoint import checkpoints_in, load_checkpoint, write_atomic
 from core.engine.configs import ConfigError
 from core.engine.pictures import Pictures
 from core.engine.runner import HLRunner
+from core.segmentors import HL_HEAD
 
 RESULT = "result.json"
 
@@ -154,13 +155,15 @@ def _loaded(cfg: Config, checkpoint: str | Path) -> HLRunner:
     """The runner of a config with the weights of a checkpoint."""
     state = load_checkpoint(checkpoint)["state_dict"]
     runner = HLRunner.from_cfg(cfg)
-    missing, unexpected = runner.model.load_state_dict(state, strict=False)
+    own = runner.model.state_dict()
     # An exported checkpoint has no HL branch, and none is needed to test.
-    wrong = [key for key in (*missing, *unexpected) if not key.startswith("hl_head.")]
+    wrong = [key for key in own.keys() ^ state.keys() if not key.startswith(f"{HL_HEAD}.")]
+    wrong += [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
     if wrong:
         raise ConfigError(
-            f"{checkpoint} does not fit the config: {len(wrong)} tensors differ, first {wrong[0]}"
+            f"{checkpoint} does not fit the config: {len(wrong)} tensors differ, e.g. {min(wrong)}"
         )
+    runner.model.load_state_dict(state, strict=False)
     runner._has_loaded = True
     return runner
 
