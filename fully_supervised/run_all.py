@@ -113,7 +113,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, help="trainings side by side [GPU: 1, CPU: the cores]")
     parser.add_argument("--dry-run", action="store_true", help="print the commands, run nothing")
     parser.add_argument("--train-args", default="", metavar="'...'",
-                        help="further flags for train.py, e.g. --amp")  # fmt: skip
+                        help="further flags for train.py, e.g. '--amp --verbose'; a single one "
+                        "with an equals sign: --train-args=--amp")  # fmt: skip
     args = parser.parse_args()
 
     runs, published = plan(args)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -43,16 +44,17 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Run:
-    """One training."""
+    """One training; ``model`` is what it calls its split."""
 
     split: str
+    model: str
     arm: str
     seed: int
     work_dir: Path
 
     @property
     def name(self) -> str:
-        return f"{self.split} {self.arm} seed {self.seed}"
+        return f"{self.model} {self.arm} seed {self.seed}"
 
     def command(self, args: argparse.Namespace, gpus: int) -> list[str]:
         root = args.data_root or str(registry.get(args.data).default_root)
@@ -70,10 +72,14 @@ def main() -> None:
     if not known and not args.splits:
         raise ConfigError(f"experiments.yaml has no list for {args.data!r}: give --splits")
     out = Path(args.out or Path("work_dirs", "semi_supervised", args.data))
+    trains = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    add_order_flags(trains)
+    order, _ = trains.parse_known_args(shlex.split(args.train_args))
     runs = [
-        Run(split, arm, seed, out / split.replace("/", "_") / f"{arm}-seed{seed}")
+        Run(split, model, arm, seed, run_dir(out, model, arm, seed))
         for seed in (args.seeds if args.seeds is not None else known.get("seeds", [0]))
         for split in args.splits or known["splits"]
+        for model in [split_name(split, order)]
         for arm in args.arms or manifest["arms"]
     ]
     gpus = int(os.environ.get("GPUS", 1))
@@ -94,7 +100,7 @@ def main() -> None:
     errors = run_jobs(jobs, args.jobs or (1 if gpus > 1 else None))
 
     failed = [
-        dict(model=r.split, title=r.split, arm=r.arm, seed=r.seed, error=errors[r.name])
+        dict(model=r.model, title=r.model, arm=r.arm, seed=r.seed, error=errors[r.name])
         for r in runs if r.name in errors]  # fmt: skip
     command = shlex.join(["bash", "semi_supervised/run_all.sh", *sys.argv[1:]])
     report = write_table(out, args.data, command, failed)
@@ -107,13 +113,33 @@ def write_table(out: Path, data: str, command: str, failed: Sequence[dict] = ())
     """Table and page of all runs that are finished below ``out``, and of those that failed."""
     dirs = [path.parent for path in sorted(out.glob(f"*/*/{RESULT}"))]
     results = [titled(read_result(folder)) for folder in dirs]
-    published = yaml.safe_load((HERE / "experiments.yaml").read_text())["published"]
+    figures = yaml.safe_load((HERE / "experiments.yaml").read_text())["published"]
+    # By part alone: "1/8 balanced" has those of 1/8.
+    published = {r["model"]: figures.get(r["model"].split()[0], {}) for r in [*results, *failed]}
     return write_report(
         out, [*results, *failed], [*dirs, *(None for _ in failed)],
         title=f"U²PL with pixel-hardness learning on {data}", command=command,
         # Published figures are Cityscapes'; beside another data set they would mislead.
         published=published if data == "cityscapes" else None,
         arm_names=NAMES, group="Split")  # fmt: skip
+
+
+def add_order_flags(parser: argparse.ArgumentParser) -> None:
+    """Which images of a data set the first ones are, for ``--split``."""
+    parser.add_argument("--split-seed", type=int, default=0, help="which images they are [0]")
+    parser.add_argument("--split-order", choices=["random", "balanced"], default="random",
+                        help="any images, or such that rare classes are in [random]")  # fmt: skip
+
+
+def split_name(split: str, order: argparse.Namespace) -> str:
+    """What reports and folders call a part: ``1/8``, ``1/8 balanced``, ``1/8 seed 3``."""
+    balanced = " balanced" * (order.split_order == "balanced")
+    return f"{split}{balanced}{f' seed {order.split_seed}' if order.split_seed else ''}"
+
+
+def run_dir(out: Path, model: str, arm: str, seed: int) -> Path:
+    """The folder of a training below ``out``."""
+    return out / re.sub(r"\W+", "_", model) / f"{arm}-seed{seed}"
 
 
 def titled(result: dict) -> dict:
@@ -136,7 +162,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, help="trainings side by side [GPU: 1, CPU: the cores]")
     parser.add_argument("--dry-run", action="store_true", help="print the commands, run nothing")
     parser.add_argument("--train-args", default="", metavar="'...'",
-                        help="further flags for train_u2pl_hl.py, e.g. --amp")  # fmt: skip
+                        help="further flags for train_u2pl_hl.py, e.g. '--set trainer.epochs=100'; "
+                        "a single one with an equals sign: --train-args=--amp")  # fmt: skip
     return parser.parse_args()
 
 

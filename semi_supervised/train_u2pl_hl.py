@@ -7,17 +7,15 @@ The last one prints the table of all three. At once: bash semi_supervised/run_al
 """
 
 import argparse
-import os
-import re
 from pathlib import Path
 
 try:
     from core.engine.cli import add_run_flags, main_line
-    from core.engine.configs import ConfigError, prepare
+    from core.engine.configs import ConfigError, prepare, world_size
     from core.engine.run import train
     from data import registry, splits
     from data.errors import DataError
-    from semi_supervised.run_all import write_table
+    from semi_supervised.run_all import add_order_flags, run_dir, split_name, write_table
     from semi_supervised.u2pl.build import build_config
     from semi_supervised.u2pl.settings import Settings, load_settings
 except ModuleNotFoundError as error:
@@ -28,18 +26,22 @@ CONFIGS = Path(__file__).resolve().parent / "configs"
 
 def main() -> None:
     args = parse_args()
-    settings = load_settings(args.config or CONFIGS / f"{args.data}.yaml", args.set)
+    settings = load_settings(args.config or CONFIGS / f"{args.data or 'streets'}.yaml", args.set)
+    if args.data not in (None, settings.dataset.type):
+        raise ConfigError(
+            f"--data is {args.data}, but the settings say dataset.type={settings.dataset.type}: "
+            "leave one of the two out"
+        )
     root = registry.locate(settings.dataset.type, args.data_root, labeled=False)
     split, model = find_split(args, settings, root)
 
     arm = "sup-only" if args.sup_only else "baseline" if args.no_hl else settings.hl.weighting
     out = Path("work_dirs", "semi_supervised", settings.dataset.type)
-    work_dir = args.work_dir or out / re.sub(r"\W+", "_", model) / f"{arm}-seed{args.seed}"
-    several = args.launcher != "none"
+    work_dir = args.work_dir or run_dir(out, model, arm, args.seed)
     cfg = build_config(
-        settings, split, root, Path(work_dir), hl=arm in ("hl", "ce-scaled"),
+        settings, split, root, Path(work_dir), hl=not (args.no_hl or args.sup_only),
         sup_only=args.sup_only, pretrained=not args.no_pretrained, max_iters=args.max_iters,
-        world_size=int(os.environ.get("WORLD_SIZE", 1)) if several else 1)  # fmt: skip
+        world_size=world_size(args.launcher))  # fmt: skip
     cfg.merge_from_dict(args.cfg_options)
     title = f"{model} {arm} seed {args.seed}"
     cfg = prepare(cfg, work_dir=work_dir, title=title, seed=args.seed, amp=args.amp,
@@ -61,16 +63,16 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--split", metavar="1/8", help="part of the images that is labeled")
-    parser.add_argument("--split-seed", type=int, default=0, help="which images they are [0]")
-    parser.add_argument("--split-order", choices=["random", "balanced"], default="random",
-                        help="any images, or such that rare classes are in [random]")  # fmt: skip
-    parser.add_argument("--labeled-list", type=Path, help="a published list file, with")
-    parser.add_argument("--unlabeled-list", type=Path, help="this one, in the place of --split")
+    add_order_flags(parser)
+    parser.add_argument("--labeled-list", type=Path, metavar="FILE",
+                        help="list of the labeled images, such as a published one; both lists "
+                        "are given in the place of --split")  # fmt: skip
+    parser.add_argument("--unlabeled-list", type=Path, metavar="FILE",
+                        help="list of the unlabeled images")  # fmt: skip
     arms = parser.add_mutually_exclusive_group()
     arms.add_argument("--no-hl", action="store_true", help="U²PL as it is")
     arms.add_argument("--sup-only", action="store_true", help="labeled images alone, no HL")
-    parser.add_argument("--data", default="streets",
-                        help="data set with a file in configs/ [streets]")  # fmt: skip
+    parser.add_argument("--data", help="data set with a file in configs/ [streets]")
     parser.add_argument("--data-root", help="where it lies [data/raw/NAME]")
     parser.add_argument("--config", help="settings [configs/DATA.yaml]")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
@@ -91,7 +93,7 @@ def find_split(
         raise ConfigError("give --split 1/8, or both --labeled-list and --unlabeled-list")
     split = splits.partition(name, root, args.split, seed=args.split_seed,
                              balanced=args.split_order == "balanced")  # fmt: skip
-    return split, args.split
+    return split, split_name(args.split, args)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Strong augmentation of the unlabeled images, with the teacher's pseudo labels.
 
-All three mix image i with image (i + 1) mod N of the batch, as published; random numbers are
-NumPy's and torch's global ones, whose state a checkpoint holds.
+CutMix and ClassMix mix image i with image (i + 1) mod N of the process's batch, as published: with
+one unlabeled image a process they change nothing. Random numbers are NumPy's and torch's global
+ones, whose state a checkpoint holds.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ def box_mask(height: int, width: int) -> Tensor:
     return mask
 
 
-def class_mask(pseudo_label: Tensor) -> Tensor:
-    """True where the pixel is of one of a random half (rounded down) of the classes, (H, W)."""
+def class_mask(pseudo_label: Tensor, ignore_index: int = 255) -> Tensor:
+    """True where the pixel is of one of a random half (rounded down) of the classes, (H, W);
+    ``ignore_index`` is none."""
     classes = torch.unique(pseudo_label)
+    classes = classes[classes != ignore_index]
     chosen = classes[torch.randperm(len(classes)).to(classes.device)][: len(classes) // 2]
     return torch.isin(pseudo_label, chosen)
 
@@ -44,7 +47,8 @@ def augment(
         images: (N, 3, H, W).
         pseudo_label: (N, H, W) integer.
         mode: ``"cutmix"``: a box of the next image; ``"classmix"``: all but half of the classes
-            from the next image; ``"cutout"``: a black box without a label.
+            from the next image; ``"cutout"``: a box without a label, of the mean colour (0 after
+            normalisation).
 
     Raises:
         ValueError: another ``mode``.
@@ -53,7 +57,7 @@ def augment(
         raise ValueError(f"augmentation must be one of {', '.join(AUGMENTATIONS)}; got {mode!r}")
     height, width = images.shape[-2:]
     if mode == "classmix":
-        keep = torch.stack([class_mask(label) for label in pseudo_label])
+        keep = torch.stack([class_mask(label, ignore_index) for label in pseudo_label])
     else:
         keep = torch.stack([box_mask(height, width) for _ in images]).to(images.device)
     if mode == "cutout":

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from core.convert import why_not
+from core.engine.checkpoint import checkpoints_in
 from core.engine.configs import (
     ConfigError,
     add_import,
@@ -46,17 +48,25 @@ def build_config(
         world_size: number of processes, each with ``batch_size`` images of either kind.
 
     Raises:
-        ConfigError: fewer images of a kind than a batch takes.
+        ConfigError: fewer images of a kind than a batch takes, or too few for BatchNorm; a network
+            that U²PL cannot train; checkpoints of a run on other images in the work_dir.
     """
     entry = registry.get(settings.dataset.type)
     data = load_config(entry.config)
-    cfg = set_data(load_config(settings.net.config), data, len(entry.classes))
+    network = load_config(settings.net.config)
+    _check_network(settings.net.config, network.get("model"))
+    cfg = set_data(network, data, len(entry.classes))
     for module in IMPORTS:
         add_import(cfg, module)
     if not pretrained:
         without_pretrained(cfg)
 
     batch = settings.dataset.batch_size * world_size
+    if batch < 2:
+        raise ConfigError(
+            "dataset.batch_size is 1 on one device, but a step takes two labeled images or more: "
+            "BatchNorm of pooled features has one value an image"
+        )
     for name, images in (("labeled", split.labeled), ("unlabeled", split.unlabeled)):
         if len(images) < batch and not (sup_only and name == "unlabeled"):
             raise ConfigError(
@@ -94,6 +104,24 @@ def build_config(
     return cfg
 
 
+def _check_network(name: str, model: dict | None) -> None:
+    """U²PL computes one cross-entropy a head, itself, from what the head's ``forward`` gives."""
+    kind = (model or {}).get("type")
+    if kind != "EncoderDecoder" or not isinstance(model.get("decode_head"), dict):
+        raise ConfigError(
+            f"{name}: model.type is {kind!r}; U²PL trains an EncoderDecoder with one decode_head"
+        )
+    aux = model.get("auxiliary_head") or []
+    classes = model.decode_head.get("num_classes")
+    for where, heads in (("decode_head", [model.decode_head]), ("auxiliary_head", aux)):
+        for head in heads if isinstance(heads, (list, tuple)) else [heads]:
+            reason = why_not(head)
+            if head.get("num_classes") != classes:
+                reason = f"num_classes is {head.get('num_classes')}, decode_head's is {classes}"
+            if reason:
+                raise ConfigError(f"{name}: {where} ({head.type}): {reason}")
+
+
 def _set_model(cfg: Config, settings: Settings, *, hl: bool, sup_only: bool) -> None:
     segmentor = cfg.model
     segmentor.data_preprocessor.update(
@@ -119,7 +147,7 @@ def _set_loader(
     """The data config's training images in the published transforms, by the lists of the split."""
     source = cfg.train_dataloader.dataset
     scale = next(t["scale"] for t in source.pipeline if t["type"] == "RandomResize")
-    labeled_list, unlabeled_list = (str(path.resolve()) for path in split.write(work_dir))
+    labeled_list, unlabeled_list = (str(path.resolve()) for path in _write(split, work_dir))
     labeled = dict(
         source, ann_file=labeled_list, pipeline=pipeline(settings, scale, "LoadAnnotations")
     )
@@ -141,6 +169,19 @@ def _set_loader(
         sampler=dict(type=sampler, shuffle=True),
         dataset=dataset,
     )
+
+
+def _write(split: Split, work_dir: Path) -> tuple[Path, Path]:
+    """The two lists, unless a run on other images is to go on in ``work_dir``."""
+    for name, images in (("labeled", split.labeled), ("unlabeled", split.unlabeled)):
+        path, text = Path(work_dir, f"{name}.txt"), "".join(f"{image}\n" for image in images)
+        other = path.is_file() and path.read_bytes() != text.encode()
+        if other and checkpoints_in(work_dir):
+            raise ConfigError(
+                f"{work_dir}: its run used other {name} images ({path.name}): name another "
+                "--work-dir"
+            )
+    return split.write(work_dir)
 
 
 def pipeline(settings: Settings, scale: tuple[int, int], load: str) -> list[dict]:

@@ -182,7 +182,8 @@ class ContrastiveLoss(nn.Module):
         place = torch.empty_like(negative[0], dtype=torch.long)
         place[pixel] = torch.arange(len(pixel), device=pixel.device)
         picks = place[negative.nonzero()[:, 1]]
-        self.bank.enqueue(*gather_keys(_rows(rep_teacher.detach(), pixel), picks, counts))
+        features = _rows(rep_teacher.detach(), pixel)
+        self.bank.enqueue(*gather_keys(features, picks, counts, self.bank.sizes))
 
 
 def _nothing(rep: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ Entropies, percentiles and sums run in float32 also under autocast.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -42,7 +43,7 @@ def ohem_cross_entropy(
     kept = seg_label != ignore_index
     if 0 < min_kept <= int(kept.sum()):
         prob = (-pixel_loss.detach()).exp()
-        hardest, _ = order_statistics(prob[kept], min_kept - 1)
+        hardest, _ = order_statistics(prob[kept], [min_kept - 1])[min_kept - 1]
         kept = kept & (prob <= hardest.clamp_min(thresh))
     return (pixel_loss * kept).sum() / kept.sum().clamp_min(1)
 
@@ -54,25 +55,34 @@ def entropy(seg_logits: Tensor) -> Tensor:
         return -torch.linalg.vecdot(log_prob.exp(), log_prob, dim=1)
 
 
-def percentile(values: Tensor, percent: float) -> Tensor:
+def percentiles(values: Tensor, percents: Sequence[float]) -> list[Tensor]:
     """``numpy.percentile`` (linear) of a 1-D tensor, without leaving its device.
 
     Args:
         values: (n,), n >= 1.
-        percent: 0-100.
+        percents: 0-100 each.
     """
-    position = (len(values) - 1) * percent / 100
-    low, high = order_statistics(values, int(position))
-    return low + (high - low) * (position - int(position))
+    positions = [(len(values) - 1) * percent / 100 for percent in percents]
+    found = order_statistics(values, {int(position) for position in positions})
+    out = []
+    for position in positions:
+        low, high = found[int(position)]
+        out.append(low + (high - low) * (position - int(position)))
+    return out
 
 
-def order_statistics(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The elements of rank ``k`` and ``k + 1`` (0-based; the last has itself for a successor)."""
-    if values.is_cuda:
-        ordered = values.sort().values
-        return ordered[k], ordered[min(k + 1, len(values) - 1)]
-    # Selection is several times faster than a sort, and NumPy's than torch's.
-    parted = np.partition(values.numpy(), k)
+def order_statistics(values: Tensor, ranks: Iterable[int]) -> dict[int, tuple[Tensor, Tensor]]:
+    """For each rank k (0-based) the elements of rank k and k + 1; the last is its own successor."""
+    if values.device.type == "cpu":
+        return {k: _select(values.numpy(), k) for k in ranks}
+    ordered = values.sort().values
+    return {k: (ordered[k], ordered[min(k + 1, len(values) - 1)]) for k in ranks}
+
+
+def _select(values: np.ndarray, k: int) -> tuple[Tensor, Tensor]:
+    # Even twice, selection is several times faster than a sort, and NumPy's than torch's; of
+    # several ranks in one call it is not.
+    parted = np.partition(values, k)
     after = parted[k + 1 :].min() if k + 1 < len(parted) else parted[k]
     return torch.as_tensor(parted[k]), torch.as_tensor(after)
 
@@ -105,14 +115,11 @@ def split_by_entropy(
     values = uncertainty[valid]
     if not len(values):  # all is padding
         return Split(valid, valid, valid)
-    limits: dict[float, Tensor] = {}
-    for percent in (kept, reliable, 100 - reliable):  # the published settings have two of a size
-        if percent not in limits:
-            limits[percent] = percentile(values, percent)
+    below, most, least = percentiles(values, (kept, reliable, 100 - reliable))
     return Split(
-        kept=valid & (uncertainty < limits[kept]),
-        low=valid & (uncertainty <= limits[reliable]),
-        high=valid & (uncertainty >= limits[100 - reliable]),
+        kept=valid & (uncertainty < below),
+        low=valid & (uncertainty <= most),
+        high=valid & (uncertainty >= least),
     )
 
 
@@ -122,7 +129,7 @@ def unsupervised_loss(
     """Cross-entropy of the student with the pseudo labels that the teacher is sure of.
 
     The mean over the kept pixels times N * H * W / kept (section 3.3): a pixel weighs more, the
-    fewer there are.
+    fewer there are. N * H * W counts padding too, as in the released code.
 
     Args:
         seg_logits: (N, C, H, W), the student's.

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.dist import all_gather, get_world_size
+from mmengine.dist import all_gather, broadcast, get_rank, get_world_size
 from torch import Tensor, nn
 
 
@@ -68,7 +68,9 @@ class MemoryBank(nn.Module):
         return self.rows[self.row_numbers(c, torch.arange(self.counts[c], device=self.rows.device))]
 
     def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
-        destination[f"{prefix}rows"] = torch.cat([self.keys(c) for c in range(len(self.sizes))])
+        # On the CPU: a copy of full banks beside them may be more than a GPU has left.
+        keys = [self.keys(c).cpu() for c in range(len(self.sizes))]
+        destination[f"{prefix}rows"] = torch.cat(keys)
         destination[f"{prefix}counts"] = torch.tensor(self.counts)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
@@ -91,30 +93,53 @@ class MemoryBank(nn.Module):
 
 @torch.no_grad()
 def gather_keys(
-    features: Tensor, picks: Tensor, counts: list[int]
+    features: Tensor, picks: Tensor, counts: list[int], sizes: list[int]
 ) -> tuple[Tensor, Tensor, list[int]]:
     """What :meth:`MemoryBank.enqueue` takes, of all processes: class by class, in rank order.
 
-    A feature that serves several classes travels once; nothing leaves the device.
+    Only what stays in the bank is sent. Of a class with more keys in all than its ring has rows
+    (``sizes``), as on many GPUs with the paper's definition, these are the last: those of the
+    processes of highest rank, of the lowest none. A feature that serves several classes travels
+    once; nothing leaves the device.
     """
     if get_world_size() == 1:
         return features, picks, counts
-    device = features.device
-    sizes = torch.tensor([len(features), *counts], device=device)
-    every = torch.stack(all_gather(sizes)).tolist()
-    all_features = _gather_padded(features, [one[0] for one in every])
-    all_picks = _gather_padded(picks, [sum(one[1:]) for one in every])
+    every = _gather_numbers(counts, features.device)
+    kept = _surviving(every, sizes)
+    mine = [
+        part[len(part) - n :] for part, n in zip(picks.split(counts), kept[get_rank()], strict=True)
+    ]
+    used, picks = torch.cat(mine).unique(return_inverse=True)
+    rows = [n for (n,) in _gather_numbers([len(used)], features.device)]
+    all_picks = _gather_rows(picks, [sum(numbers) for numbers in kept])
     offset, of_class = 0, [[] for _ in counts]
-    for (rows, *numbers), part in zip(every, all_picks, strict=True):
+    for number, numbers, part in zip(rows, kept, all_picks, strict=True):
         for c, of_rank in enumerate(part.split(numbers)):
             of_class[c].append(of_rank + offset)
-        offset += rows
+        offset += number
     picks_by_class = [torch.cat(parts) for parts in of_class]
-    return torch.cat(all_features), torch.cat(picks_by_class), [len(x) for x in picks_by_class]
+    features = torch.cat(_gather_rows(features[used], rows))
+    return features, torch.cat(picks_by_class), [len(x) for x in picks_by_class]
 
 
-def _gather_padded(x: Tensor, lengths: list[int]) -> list[Tensor]:
-    """``x`` of every process; mmengine gathers equal shapes only."""
-    padded = x.new_zeros(max(1, *lengths), *x.shape[1:])  # a backend may refuse an empty tensor
-    padded[: len(x)] = x
-    return [part[:n] for part, n in zip(all_gather(padded), lengths, strict=True)]
+def _surviving(counts: list[list[int]], sizes: list[int]) -> list[list[int]]:
+    """By process and class, how many of ``counts`` keys stay: the last ``sizes`` of a class."""
+    room, kept = list(sizes), []
+    for numbers in reversed(counts):
+        kept.append([min(n, free) for n, free in zip(numbers, room, strict=True)])
+        room = [free - n for n, free in zip(kept[-1], room, strict=True)]
+    return kept[::-1]
+
+
+def _gather_numbers(numbers: list[int], device: torch.device) -> list[list[int]]:
+    """``numbers``, as many everywhere, of every process."""
+    return torch.stack(all_gather(torch.tensor(numbers, device=device))).tolist()
+
+
+def _gather_rows(x: Tensor, lengths: list[int]) -> list[Tensor]:
+    """``x`` of every process, of ``lengths`` rows: one after the other, as these differ much."""
+    parts = [x if i == get_rank() else x.new_empty(n, *x.shape[1:]) for i, n in enumerate(lengths)]
+    for i, part in enumerate(parts):
+        if len(part):
+            broadcast(part, src=i)
+    return parts

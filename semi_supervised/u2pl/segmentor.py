@@ -5,10 +5,12 @@
     unsupervised    the student on the mixed images, where the teacher is sure
     contrastive     representations of both, where the teacher is not
 
-The teacher is the student's moving average. Its BatchNorm statistics are its own, of its second
-pass, in which it also drops features, both as in the released code; which resets the teacher to
-the student at every step of the first epoch (``as_released.teacher_is_student_first_epoch``), so
-that averaging starts one epoch later.
+During ``sup_only_epoch`` epochs on labeled images alone the teacher is a copy of the student, after
+every step; then it is the student's moving average. Its BatchNorm statistics, which begin as the
+student's, are from then on its own, of its second pass, in which it also drops features, both as in
+the released code; which resets the teacher's weights to the student's at every step of the first
+semi-supervised epoch (``as_released.teacher_is_student_first_epoch``), so that averaging starts one
+epoch later.
 """
 
 from __future__ import annotations
@@ -89,8 +91,7 @@ class U2PL(BaseSegmentor):
                 self._add_teacher(config)
         if hl:
             self.predict_hardness = self.student.predict_hardness
-        # As at the end of a training, which is when a model is built to predict.
-        self.epoch, self.progress, self.semi_step = 0, 0.0, 0
+        self.epoch, self.progress, self.semi_step = 0, 0.0, 0  # see set_progress
 
     def _add_teacher(self, config: ConfigDict) -> None:
         head, s = self.student.decode_head, self.settings
@@ -107,7 +108,8 @@ class U2PL(BaseSegmentor):
 
     def init_weights(self) -> None:
         super().init_weights()
-        self._copy_student(buffers=True)
+        if self.teacher is not None:
+            self._copy_student(buffers=True)
 
     def set_progress(self, iteration: int, max_iters: int) -> None:
         """Where the training stands; called before each step.
@@ -120,12 +122,13 @@ class U2PL(BaseSegmentor):
         self.progress = self.epoch / trainer.epochs
         first = -(-trainer.sup_only_epoch * max_iters // trainer.epochs)
         self.semi_step = iteration - first  # 0 at the first step with unlabeled images
-        if self.semi_step == 0:
-            self._copy_student(buffers=iteration > 0)
 
     def update_teacher(self) -> None:
         """After a step of the optimizer: ``teacher = decay * teacher + (1 - decay) * student``."""
-        if self.teacher is None or self.semi_step < 0:
+        if self.teacher is None:
+            return
+        if self.semi_step < 0:
+            self._copy_student(buffers=True)
             return
         first_epoch = self.epoch == self.settings.trainer.sup_only_epoch
         if self.settings.as_released.teacher_is_student_first_epoch and first_epoch:
@@ -138,8 +141,6 @@ class U2PL(BaseSegmentor):
 
     @torch.no_grad()
     def _copy_student(self, buffers: bool = False) -> None:
-        if self.teacher is None:
-            return
         for mine, theirs in self._pairs("parameters"):
             mine.copy_(theirs)
         for mine, theirs in self._pairs("buffers") if buffers else ():
@@ -264,8 +265,8 @@ class U2PL(BaseSegmentor):
 
     @property
     def deployed(self) -> BaseSegmentor:
-        """The network that predicts: the teacher, once it has learned something."""
-        return self.student if self.teacher is None or self.semi_step < 0 else self.teacher
+        """The network that predicts: the teacher, if there is one."""
+        return self.student if self.teacher is None else self.teacher
 
     def forward(
         self,

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import typing
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from core.engine.configs import ConfigError
+from core.hardness import IGNORED, NORMALIZE, WEIGHTING
 from semi_supervised.u2pl.augment import AUGMENTATIONS
 
 
@@ -35,7 +38,8 @@ class Train:
 class Dataset:
     type: str  # a name of data/registry.py
     train: Train
-    batch_size: int = 2  # labeled images a process, and as many unlabeled ones
+    # Labeled images a process, and as many unlabeled ones; with 1 there is no other to mix with.
+    batch_size: int = 2
     workers: int = 2
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
@@ -158,25 +162,63 @@ class Settings:
     as_released: AsReleased = field(default_factory=AsReleased)
 
     def __post_init__(self) -> None:
-        trainer = self.trainer
-        _one_of("criterion.type", self.criterion.type, ("ohem", "ce"))
-        _one_of("trainer.optimizer.type", trainer.optimizer.type, ("SGD",))
-        _one_of("trainer.lr_scheduler.mode", trainer.lr_scheduler.mode, ("poly",))
-        _one_of("trainer.unsupervised.apply_aug", trainer.unsupervised.apply_aug,
-                (*AUGMENTATIONS, "none"))  # fmt: skip
-        _within("trainer.unsupervised.drop_percent", trainer.unsupervised.drop_percent, 0, 100)
-        _within("trainer.unsupervised.aug_prob", trainer.unsupervised.aug_prob, 0, 1)
-        contrastive = trainer.contrastive
-        _within("trainer.contrastive.low_entropy_threshold",
-                contrastive.low_entropy_threshold, 0, 100)  # fmt: skip
-        _within("net.ema_decay", self.net.ema_decay, 0, 1)
-        for name in ("epochs", "evaluations"):
-            _within(f"trainer.{name}", getattr(trainer, name), 1, None)
-        _within("trainer.sup_only_epoch", trainer.sup_only_epoch, 0, trainer.epochs)
-        for name in ("num_negatives", "num_queries", "memory_size", "memory_size_first"):
-            _within(f"trainer.contrastive.{name}", getattr(contrastive, name), 1, None)
-        _within("trainer.max_iters", trainer.max_iters, 0, None)
-        _within("dataset.batch_size", self.dataset.batch_size, 1, None)
+        for names, check in ((_ONE_OF, _one_of), (_WITHIN, _within)):
+            for name, allowed in names.items():
+                check(name, attrgetter(name)(self), allowed)
+        for name in _POSITIVE:
+            _positive(name, attrgetter(name)(self))
+        _within("trainer.sup_only_epoch", self.trainer.sup_only_epoch, (0, self.trainer.epochs))
+        low, high = self.dataset.train.rand_resize
+        if low > high:
+            raise ConfigError(f"dataset.train.rand_resize must be [low, high]; got [{low}, {high}]")
+
+
+_ONE_OF = {
+    "criterion.type": ("ohem", "ce"),
+    "trainer.optimizer.type": ("SGD",),
+    "trainer.lr_scheduler.mode": ("poly",),
+    "trainer.unsupervised.apply_aug": (*AUGMENTATIONS, "none"),
+    "hl.weighting": WEIGHTING,
+    "hl.normalize": NORMALIZE,
+    "hl.ignored": IGNORED,
+}
+_WITHIN = {  # how ranks and the number of classes go together: contrastive.py
+    "dataset.train.crop.size": (3, math.inf),  # a box of half of the image, and more to choose from
+    "dataset.batch_size": (1, math.inf),
+    "dataset.workers": (0, math.inf),
+    "dataset.mean": (0, 255),
+    "trainer.epochs": (1, math.inf),
+    "trainer.max_iters": (0, math.inf),
+    "trainer.evaluations": (1, math.inf),
+    "trainer.optimizer.kwargs.momentum": (0, 1),
+    "trainer.optimizer.kwargs.weight_decay": (0, math.inf),
+    "trainer.lr_scheduler.kwargs.power": (0, math.inf),
+    "trainer.unsupervised.drop_percent": (0, 100),
+    "trainer.unsupervised.aug_prob": (0, 1),
+    "trainer.unsupervised.loss_weight": (0, math.inf),
+    "trainer.contrastive.low_rank": (0, math.inf),
+    "trainer.contrastive.current_class_threshold": (0, 1),
+    "trainer.contrastive.current_class_negative_threshold": (0, 1),
+    "trainer.contrastive.low_entropy_threshold": (0, 100),
+    "trainer.contrastive.num_negatives": (1, math.inf),
+    "trainer.contrastive.num_queries": (1, math.inf),
+    "trainer.contrastive.loss_weight": (0, math.inf),
+    "trainer.contrastive.memory_size": (1, math.inf),
+    "trainer.contrastive.memory_size_first": (1, math.inf),
+    "criterion.kwargs.thresh": (0, 1),
+    "criterion.kwargs.min_kept": (0, math.inf),
+    "net.rep_planes": (1, math.inf),
+    "net.ema_decay": (0, 1),
+    "net.aux_loss.loss_weight": (0, math.inf),
+    "hl.alpha": (0, math.inf),
+}
+_POSITIVE = (
+    "dataset.train.rand_resize",
+    "dataset.std",
+    "trainer.optimizer.kwargs.lr",
+    "trainer.contrastive.temperature",
+    "hl.c",
+)
 
 
 def load_settings(path: str | Path, overrides: list[str] | None = None) -> Settings:
@@ -235,7 +277,7 @@ def _typed(kind: Any, value: Any, where: str, source: str) -> Any:
     if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
         try:
             return float(value)  # YAML reads 1e-3 as text
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
     if type(value) is not kind:
         raise ConfigError(f"{source}: {where} must be {kind.__name__}, got {value!r}")
@@ -250,16 +292,19 @@ def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict:
         raise ConfigError(f"{path}: is its own base")
     try:
         values = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or the 45th of a month
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must be a mapping")
-    config = (values.get("net") or {}).get("config")
+    net = values.get("net")
+    config = net.get("config") if isinstance(net, dict) else None
     if isinstance(config, str) and not config.startswith("mmseg::"):
-        values["net"]["config"] = str(path.parent / config)
+        net["config"] = str(path.parent / config)
     base = values.pop("base", None)
     if base is None:
         return values
+    if not isinstance(base, str):
+        raise ConfigError(f"{path}: base must be the name of a file, got {base!r}")
     merged = _read(path.parent / base, (*seen, path.resolve()))
     _merge(merged, values)
     return merged
@@ -276,7 +321,7 @@ def _merge(into: dict, values: dict) -> None:
 def _parse(text: str, override: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{override!r}: the value is not YAML") from error
 
 
@@ -289,7 +334,18 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ConfigError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
 
 
-def _within(name: str, value: float, low: float, high: float | None) -> None:
-    if value < low or (high is not None and value > high):
-        bound = f"{low} or more" if high is None else f"from {low} to {high}"
+def _within(name: str, value: Any, limits: tuple[float, float]) -> None:
+    """A number, or every one of a tuple; NaN and infinity are in no range."""
+    low, high = limits
+    if not all(low <= x <= high and x < math.inf for x in _numbers(value)):
+        bound = f"{low} or more" if high == math.inf else f"from {low} to {high}"
         raise ConfigError(f"{name} must be {bound}; got {value}")
+
+
+def _positive(name: str, value: Any) -> None:
+    if not all(0 < x < math.inf for x in _numbers(value)):
+        raise ConfigError(f"{name} must be > 0; got {value}")
+
+
+def _numbers(value: Any) -> tuple:
+    return value if isinstance(value, tuple) else (value,)

@@ -43,7 +43,7 @@ def test_cutmix_takes_image_and_label_of_the_next_where_the_box_is():
             assert mixed_label[i, y, x] == label[source, y, x]
 
 
-def test_cutout_blackens_the_box_and_drops_its_label():
+def test_cutout_fills_the_box_with_zeros_and_drops_its_label():
     images, label = made()
     np.random.seed(4)
     mixed, mixed_label = augment(images, label, "cutout")
@@ -68,6 +68,15 @@ def test_classmix_keeps_half_of_the_classes():
         keep = class_mask(label[i])
         assert torch.equal(mixed[i], torch.where(keep, images[i], images[(i + 1) % 3]))
         assert torch.equal(mixed_label[i], torch.where(keep, label[i], label[(i + 1) % 3]))
+
+
+def test_classmix_draws_among_classes_alone():
+    """Two classes and padding: always one of the two, never the padding."""
+    label = torch.tensor([[0, 1, 255]]).expand(4, 3)
+    for seed in range(8):
+        torch.manual_seed(seed)
+        assert torch.unique(label[class_mask(label)]).tolist() in ([0], [1])
+    assert torch.unique(label[class_mask(label, ignore_index=1)]).tolist() in ([0], [255])
 
 
 def test_inputs_are_left_alone_and_unknown_modes_refused():

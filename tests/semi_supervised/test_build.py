@@ -121,12 +121,77 @@ def test_a_part_smaller_than_a_batch_is_refused(settings, tmp_path):
         build_config(settings, Split(names(9), names(90, 9)), tmp_path, tmp_path, world_size=8)
 
 
-def test_settings_come_back_from_the_config(settings, tmp_path):
-    """What the model reads from a dumped config is what the file said."""
+def test_one_labeled_image_a_step_is_refused(settings, tmp_path):
+    """In training BatchNorm of the pooled features of one image has one value; several GPUs share
+    their statistics."""
+    dataset = dataclasses.replace(settings.dataset, batch_size=1)
+    one = dataclasses.replace(settings, dataset=dataset)
+    split = Split(names(9), names(9, 9))
+    with pytest.raises(ConfigError, match="batch_size is 1 on one device, but a step takes two"):
+        build_config(one, split, tmp_path, tmp_path)
+    assert (
+        build_config(one, split, tmp_path, tmp_path, world_size=2).train_dataloader.batch_size == 1
+    )
+
+
+def test_a_folder_with_checkpoints_keeps_its_images(settings, tmp_path):
+    """--resume would go on with other labels without a word."""
+    first, second = Split(names(9), names(9, 9)), Split(names(9, 1), names(9, 10))
+    for split in (first, second):  # nothing was trained yet
+        build_config(settings, split, tmp_path, tmp_path)
+    (tmp_path / "iter_2.pth").touch()
+    build_config(settings, second, tmp_path, tmp_path)
+    reordered = Split(second.labeled[::-1], second.unlabeled)
+    more = Split(second.labeled, names(10, 10))
+    for split, kind in ((first, "labeled"), (reordered, "labeled"), (more, "unlabeled")):
+        with pytest.raises(ConfigError, match=rf"its run used other {kind} images") as error:
+            build_config(settings, split, tmp_path, tmp_path)
+        assert str(tmp_path) in str(error.value) and "\n" not in str(error.value)
+    assert (tmp_path / "labeled.txt").read_text().split() == [*second.labeled]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("model = None", "model.type is None; U²PL trains an EncoderDecoder"),
+        (
+            "_base_ = 'mmseg::ocrnet/ocrnet_hr18s_4xb2-40k_cityscapes-512x1024.py'",
+            "model.type is 'CascadeEncoderDecoder'; U²PL trains an EncoderDecoder",
+        ),
+        (
+            "_base_ = 'mmseg::encnet/encnet_r50-d8_4xb2-40k_cityscapes-512x1024.py'",
+            r"decode_head \(EncHead\): it has 2 losses|decode_head \(EncHead\): it computes a loss",
+        ),
+        (
+            "_base_ = 'mmseg::stdc/stdc1_4xb12-80k_cityscapes-512x1024.py'",
+            r"decode_head \(FCNHead\): sampler OHEMPixelSampler selects pixels",
+        ),
+        (
+            "_base_ = 'mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-769x769.py'\n"
+            "model = dict(auxiliary_head=dict(num_classes=2))",
+            r"auxiliary_head \(FCNHead\): num_classes is 2, decode_head's is 19",
+        ),
+    ],
+)
+def test_networks_that_cannot_be_trained_are_refused(settings, config, message, tmp_path):
+    """In one line, with HL and without."""
+    path = tmp_path / "network.py"
+    path.write_text(config)
+    mine = dataclasses.replace(settings, net=dataclasses.replace(settings.net, config=str(path)))
+    for hl in (True, False):
+        with pytest.raises(ConfigError, match=f"network.py: ({message})") as error:
+            build_config(mine, Split(names(9), names(9, 9)), tmp_path, tmp_path, hl=hl)
+        assert "\n" not in str(error.value)
+
+
+def test_settings_come_back_from_the_config(root, tmp_path):
+    """What the model reads from a dumped config is what file and overrides said."""
     from mmengine.config import Config
 
     from semi_supervised.u2pl.settings import Settings, from_dict
 
-    cfg = build_config(settings, Split(names(9), names(9, 9)), tmp_path, tmp_path)
+    path = root / "semi_supervised/configs/camvid.yaml"
+    said = load_settings(path, ["net.ema_decay=0.9", "as_released.shifted_class_list=true"])
+    cfg = build_config(said, Split(names(9), names(9, 9)), tmp_path, tmp_path)
     again = Config.fromstring(cfg.pretty_text, ".py").model.settings.to_dict()
-    assert from_dict(Settings, again) == dataclasses.replace(settings)
+    assert from_dict(Settings, again) == said != load_settings(path)

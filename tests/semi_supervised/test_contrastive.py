@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from semi_supervised.u2pl.contrastive import ContrastiveLoss, Pixels, _rows
 from semi_supervised.u2pl.losses import entropy, split_by_entropy
-from semi_supervised.u2pl.memory_bank import MemoryBank
+from semi_supervised.u2pl.memory_bank import MemoryBank, _surviving
 from semi_supervised.u2pl.settings import AsReleased, Contrastive
 
 RELEASED = AsReleased(
@@ -145,6 +145,18 @@ def test_bank_is_first_in_first_out():
                 assert torch.equal(bank.keys(c), torch.stack(lists[c]))
                 last = bank.row_numbers(c, torch.tensor(len(lists[c]) - 1))
                 assert torch.equal(bank.rows[last], lists[c][-1])
+
+
+def test_processes_send_what_stays_in_the_bank():
+    """Against one ring that takes the keys of all processes, as (process, number)."""
+    sizes, g = [5, 8, 1], torch.Generator().manual_seed(0)
+    for _ in range(50):
+        counts = torch.randint(0, 7, (4, 3), generator=g).tolist()
+        kept = _surviving(counts, sizes)
+        for c, size in enumerate(sizes):
+            every = [(i, k) for i, numbers in enumerate(counts) for k in range(numbers[c])]
+            sent = [(i, k) for i, n in enumerate(counts) for k in range(n[c])[n[c] - kept[i][c] :]]
+            assert sent == every[-size:]
 
 
 def test_bank_is_saved_without_its_empty_rows_and_goes_on_the_same():

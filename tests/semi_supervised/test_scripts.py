@@ -1,12 +1,15 @@
 """The entry scripts as a user starts them: on a small CamVid look-alike, and on bad input."""
 
 import csv
+import json
 import re
 import runpy
 import shutil
 import sys
 
 import pytest
+
+from semi_supervised import run_all
 
 SCRIPT = "semi_supervised/train_u2pl_hl.py"
 NET = "semi_supervised/configs/deeplabv3plus_r18-w16.py"
@@ -16,17 +19,19 @@ def test_three_rows_one_table_and_an_export(finish, camvid, tmp_path, refused):
     """The teacher goes on to the plain test script."""
     data = ("--data", "camvid", "--data-root", camvid)
     arguments = (*data, "--splits", "1/2", "--max-iters", 2, "--seeds", 0, "--out", tmp_path,
-                 "--jobs", 2, "--train-args", "--cfg-options train_cfg.val_interval=2")  # fmt: skip
+                 "--jobs", 2, "--train-args",
+                 "--split-order balanced --cfg-options train_cfg.val_interval=2")  # fmt: skip
     code, out, err = finish("-m semi_supervised.run_all", *arguments)
     assert code == 0, err
-    assert re.search(r"1/2: 3 of 6 images labeled +\| SupOnly +\| +1 \|", out)
+    assert re.search(r"1/2 balanced: 3 of 6 images labeled +\| SupOnly +\| +1 \|", out)
+    assert "\n1/2 balanced hl seed 0: 2/2" in err, err
     assert re.search(r"\| U²PL +\| +1 \|", out) and re.search(r"\| U²PL \+ HL +\| +1 \|", out)
     rows = list(csv.DictReader((tmp_path / "results.csv").open()))
     assert [row["arm"] for row in rows] == ["sup-only", "baseline", "hl"]
     page = (tmp_path / "index.html").read_text()
     assert "U²PL + HL" in page and "http" not in re.sub(r"http://www.w3.org\S*", "", page)
 
-    work_dir = tmp_path / "1_2" / "hl-seed0"
+    work_dir = tmp_path / "1_2_balanced" / "hl-seed0"
     assert len((work_dir / "labeled.txt").read_text().split()) == 3
     assert len((work_dir / "unlabeled.txt").read_text().split()) == 3
     code, out, err = finish("-m core.export", work_dir / "iter_2.pth", tmp_path / "plain.pth")
@@ -37,8 +42,10 @@ def test_three_rows_one_table_and_an_export(finish, camvid, tmp_path, refused):
     assert float(re.search(r"mIoU +([\d.]+)", out)[1]) == pytest.approx(
         100 * float(rows[2]["mIoU"]), abs=0.006
     )
-    assert "go on with --resume" in refused(
-        finish(SCRIPT, *data, "--split", "1/2", "--work-dir", work_dir)
+    again = (*data, "--split", "1/2", "--work-dir", work_dir)
+    assert "go on with --resume" in refused(finish(SCRIPT, *again, "--split-order", "balanced"))
+    assert f"{work_dir}: its run used other labeled images" in refused(
+        finish(SCRIPT, *again, "--split-seed", 5, "--resume")
     )
 
 
@@ -51,6 +58,14 @@ def test_three_rows_one_table_and_an_export(finish, camvid, tmp_path, refused):
         (["--split", "1/3"], "2 labeled images, but a batch takes 4: choose a larger part"),
         (["--split", "1/2", "--set", "trainer.epoch=2"], "unknown key trainer.epoch; did you mean"),
         (["--split", "1/2", "--set", "hl.c=0"], "c must be > 0"),
+        (
+            ["--split", "1/2", "--set", "hl.weighting=ce_scaled"],
+            "hl.weighting must be one of hl, ce-scaled; got 'ce_scaled'",
+        ),
+        (
+            ["--split", "1/2", "--set", "dataset.type=streets"],
+            "--data is camvid, but the settings say dataset.type=streets: leave one of the two out",
+        ),
         (
             ["--split", "1/2", "--set", "trainer.contrastive.low_rank=11"],
             "low_rank is 11, but it must be less than",
@@ -105,3 +120,29 @@ def test_published_protocol_without_running(finish, tmp_path):
     assert sum("--sup-only" in line for line in lines) == 4
     assert all("--nproc_per_node=4" in line and "--launcher pytorch" in line for line in lines)
     assert not any("--max-iters" in line for line in lines)
+    assert "--work-dir work_dirs/semi_supervised/cityscapes/1_16/hl-seed0 " in out
+
+
+def test_another_choice_of_images_has_its_own_name_and_the_published_figures(
+    tmp_path, monkeypatch, capsys
+):
+    """1/8 alone is the default order of seed 0."""
+    for arguments, folder, model in (
+        ("", "1_8", "1/8"),
+        ("--split-order balanced --set a=b", "1_8_balanced", "1/8 balanced"),
+        ("--set a=b --split-seed=3", "1_8_seed_3", "1/8 seed 3"),
+    ):
+        monkeypatch.setattr(sys, "argv", [
+            "run_all", "--data", "cityscapes", "--splits", "1/8", "--dry-run",
+            "--out", str(tmp_path), f"--train-args={arguments}"])  # fmt: skip
+        run_all.main()
+        assert f"{tmp_path / folder / 'hl-seed0'} " in capsys.readouterr().out
+        result = dict(
+            model=model, arm="hl", seed=0, labeled=372, unlabeled=2603, mIoU=0.5, IoU={},
+            max_iters=1, pictures=[], curves={}, classes=[], palette=[])  # fmt: skip
+        (tmp_path / folder / "hl-seed0").mkdir(parents=True)
+        (tmp_path / folder / "hl-seed0" / "result.json").write_text(json.dumps(result))
+    table = run_all.write_table(tmp_path, "cityscapes", "")
+    for model in ("1/8", "1/8 balanced", "1/8 seed 3"):
+        row = next(x for x in table.markdown.splitlines() if f"{model}: 372 of 2975" in x)
+        assert "76.04" in row

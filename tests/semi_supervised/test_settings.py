@@ -68,6 +68,38 @@ def test_a_base_is_completed_and_values_are_overridden(configs):
         ("net.ema_decay=1.5", "net.ema_decay must be from 0 to 1; got 1.5"),
         ("trainer=3", "trainer must be a mapping, got 3"),
         ("net.config=[", "the value is not YAML"),
+        ("net.config=2020-13-45", "the value is not YAML"),
+        ("net=[1]", "net must be a mapping, got [1]"),
+        ("hl.weighting=ce_scaled", "hl.weighting must be one of hl, ce-scaled; got 'ce_scaled'"),
+        ("hl.normalize=pixel", "hl.normalize must be one of image, batch; got 'pixel'"),
+        ("hl.ignored=drop", "hl.ignored must be one of exclude, include; got 'drop'"),
+        ("hl.c=0", "hl.c must be > 0; got 0"),
+        ("hl.alpha=-1", "hl.alpha must be 0 or more"),
+        ("net.ema_decay=.nan", "net.ema_decay must be from 0 to 1; got nan"),
+        ("net.rep_planes=0", "net.rep_planes must be 1 or more"),
+        ("net.aux_loss.loss_weight=.inf", "net.aux_loss.loss_weight must be 0 or more; got inf"),
+        ("dataset.batch_size=0", "dataset.batch_size must be 1 or more"),
+        ("dataset.workers=-1", "dataset.workers must be 0 or more"),
+        ("dataset.mean=[1, 2, 300]", "dataset.mean must be from 0 to 255"),
+        ("dataset.std=[1, 0, 1]", "dataset.std must be > 0"),
+        ("dataset.train.crop.size=[0, 64]", "dataset.train.crop.size must be 3 or more"),
+        ("dataset.train.rand_resize=[0, 1]", "dataset.train.rand_resize must be > 0"),
+        ("dataset.train.rand_resize=[2, 1]", "dataset.train.rand_resize must be [low, high]"),
+        ("trainer.sup_only_epoch=999", "trainer.sup_only_epoch must be from 0 to 20; got 999"),
+        ("trainer.optimizer.kwargs.lr=0", "trainer.optimizer.kwargs.lr must be > 0"),
+        ("trainer.optimizer.kwargs.lr=.nan", "trainer.optimizer.kwargs.lr must be > 0; got nan"),
+        ("trainer.optimizer.kwargs.momentum=2", "momentum must be from 0 to 1"),
+        ("trainer.optimizer.kwargs.weight_decay=-1", "weight_decay must be 0 or more"),
+        ("trainer.lr_scheduler.kwargs.power=-1", "power must be 0 or more"),
+        ("trainer.unsupervised.drop_percent=101", "drop_percent must be from 0 to 100"),
+        ("trainer.unsupervised.aug_prob=.nan", "aug_prob must be from 0 to 1; got nan"),
+        ("trainer.contrastive.low_rank=-1", "low_rank must be 0 or more"),
+        ("trainer.contrastive.temperature=0", "temperature must be > 0"),
+        ("trainer.contrastive.low_entropy_threshold=.nan", "must be from 0 to 100; got nan"),
+        ("trainer.contrastive.current_class_threshold=30", "must be from 0 to 1; got 30"),
+        ("trainer.contrastive.memory_size=0", "memory_size must be 1 or more"),
+        ("criterion.kwargs.thresh=7", "criterion.kwargs.thresh must be from 0 to 1"),
+        ("criterion.kwargs.min_kept=-1", "criterion.kwargs.min_kept must be 0 or more"),
     ],
 )
 def test_bad_values_are_refused_in_one_line(configs, override, message):
@@ -76,12 +108,38 @@ def test_bad_values_are_refused_in_one_line(configs, override, message):
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
+def test_every_number_has_a_range(configs):
+    """No field is forgotten: NaN, or a number far below or above, is refused wherever it stands."""
+
+    def numbers(value, where=""):
+        for key, part in value.items():
+            name = f"{where}{key}"
+            if isinstance(part, dict):
+                yield from numbers(part, f"{name}.")
+            elif not isinstance(part, (str, bool)):
+                yield name, part
+
+    stated = yaml.safe_load((configs / "cityscapes.yaml").read_text())
+    for name, value in numbers(stated):
+        if name == "trainer.contrastive.high_rank":  # the model compares it with low_rank
+            continue
+        bad = [-1e9] * len(value) if isinstance(value, list) else -1_000_000_000
+        for override in (f"{name}={bad}", f"{name}={str(bad).replace('-1', '.nan #')}"):
+            with pytest.raises(ConfigError, match=name):
+                load_settings(configs / "cityscapes.yaml", [override])
+
+
 def test_bad_files_are_refused_in_one_line(tmp_path):
     for text, message in (
         ("a: [", "not YAML"),
         ("- 1", "must be a mapping"),
         ("base: x.yaml", "is its own base"),
         ("net: {config: a.py}", "dataset is missing"),
+        ("net: [1]", "dataset is missing"),
+        ("{net: [1], dataset: {type: a, train: {crop: {size: [9, 9]}}}}", "net must be a mapping"),
+        ("base: [a]", "base must be the name of a file, got ['a']"),
+        ("base: {a: 1}", "base must be the name of a file"),
+        ("a: 2020-13-45", "not YAML"),
     ):
         path = tmp_path / "x.yaml"
         path.write_text(text)
