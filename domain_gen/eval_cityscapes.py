@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 try:
+    from mmengine.dist import is_main_process
+
     from core.engine.cli import main_line
     from core.engine.configs import ConfigError, prepare
     from core.engine.run import evaluate, read_result
@@ -38,6 +40,8 @@ PUBLISHED = ["cityscapes@1024x512"]  # what Table 11 reports
 def main() -> None:
     args = parse_args()
     nets = [read_trained(path, args.config) for path in args.checkpoint]
+    if len({net.path.parent for net in nets}) < len(nets):
+        raise ConfigError("results lie beside a checkpoint: give one checkpoint of a folder")
     names = args.target or manifest()["sources"].get(nets[0].source, {}).get("targets", PUBLISHED)
     found, missing = find_targets(names, parse_roots(args.data_root))
     for target, reason in missing.items():
@@ -48,6 +52,8 @@ def main() -> None:
     for net in nets:
         for target, root in found.items():
             evaluate_on(net, target, root, args)
+    if not is_main_process():
+        return
     command = shlex.join(["python", "domain_gen/eval_cityscapes.py", *sys.argv[1:]])
     out = args.out or (nets[0].path.parent if len(nets) == 1 else Path("work_dirs/domain_gen/eval"))
     report = write_table(out, [net.path.parent for net in nets], list(found), missing, command)
@@ -86,35 +92,56 @@ def write_table(
     failed: Sequence[dict] = (),
 ) -> Report:
     """Table and page of runs: on their source, where they left a result, and on the targets."""
-    rows = []
-    for folder in work_dirs:
-        if own := read_result(folder):
-            # Pictures are of the targets; the source's stay in its folder.
-            title = f"{own['data']} (its own validation images)"
-            rows.append((dict(own, model=own["source"], title=title, pictures=[]), folder))
-        for place in (target_dir(folder, target) for target in targets):
-            if result := read_result(place):
-                rows.append((result, place))
+    rows = [row for folder in work_dirs for row in read_rows(folder, targets)]
     if not rows:
         raise ConfigError(f"no run to show among {', '.join(map(str, work_dirs))}")
     rows.sort(key=lambda row: row[0]["model"] != row[0]["source"])  # the source first
-    networks = dict.fromkeys(row.get("network", row["model"]) for row, _ in rows)
-    sources = dict.fromkeys(row["source"] for row, _ in rows)
-    trained_on = ", ".join(
-        domains.DOMAINS[name].title if name in domains.DOMAINS else name for name in sources
-    )
-    published = manifest()["published"].get(next(iter(networks)), {})
-    notes = [f"{target.title}: not evaluated: {reason}" for target, reason in missing.items()]
-    return write_report(
-        out,
-        [*(row for row, _ in rows), *failed],
-        [*(place for _, place in rows), *(None for _ in failed)],
-        title=f"Trained on {trained_on}, evaluated elsewhere",
-        notes=notes,
-        command=command,
-        published=published if "gtav" in sources else None,
-        group="Domain",
-    )
+    # Networks or sources that are compared stand in the name of a row.
+    told = [key for key in ("source", "network") if len({row[key] for row, _ in rows}) > 1]
+    published: dict[str, dict] = {}
+    results = []
+    for row, _ in rows:
+        model = ", ".join([row["model"], *(row[key] for key in told)])
+        title = ", ".join([row["title"], *(row[key] for key in told)])
+        results.append(dict(row, model=model, title=title))
+        if row["source"] == "gtav":
+            known = manifest()["published"].get(row["network"], {})
+            published[model] = known.get(row["model"], {})
+    sources = [
+        domains.DOMAINS[name].title if name in domains.DOMAINS else name
+        for name in dict.fromkeys(row["source"] for row, _ in rows)
+    ]
+    try:
+        return write_report(
+            out,
+            [*results, *failed],
+            [*(place for _, place in rows), *(None for _ in failed)],
+            title=f"Trained on {', '.join(sources)}, evaluated elsewhere",
+            notes=[f"{t.title}: not evaluated: {reason}" for t, reason in missing.items()],
+            command=command,
+            published=published,
+            group="Domain",
+        )
+    except ValueError as error:
+        raise ConfigError(f"{error}: give one run of a network, arm and seed") from error
+
+
+def read_rows(work_dir: Path, targets: Sequence[Domain]) -> list[tuple[dict, Path]]:
+    """Results of a run and their folders; ``network`` is what was trained, ``model`` the domain."""
+    rows = [
+        (result, place)
+        for place in (target_dir(work_dir, target) for target in targets)
+        if (result := read_result(place))
+    ]
+    own = read_result(work_dir) or {}
+    # What a training says is of its last checkpoint alone.
+    last = all(row["iteration"] == own.get("max_iters") for row, _ in rows)
+    if own.get("track") == "domain_gen" and last:
+        title = f"{own['data']} (its own validation images)"
+        # Pictures are of the targets; the source's stay in its folder.
+        changes = dict(network=own["model"], model=own["source"], title=title, pictures=[])
+        rows.insert(0, (own | changes, work_dir))
+    return rows
 
 
 def parse_args() -> argparse.Namespace:

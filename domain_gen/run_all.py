@@ -17,7 +17,7 @@ from pathlib import Path
 
 from core.engine.cli import main_line
 from core.engine.pool import Job, launch, run_jobs
-from core.engine.run import read_result
+from core.engine.run import RESULT, read_result
 from data import domains
 from data.domains import Domain
 from data.errors import DataError
@@ -40,6 +40,11 @@ class Run:
     @property
     def name(self) -> str:
         return f"{self.source} {self.arm} seed {self.seed}"
+
+    def is_evaluated(self, target: Domain) -> bool:
+        """Whether there is a result on a target, of this training and not of an earlier one."""
+        own, there = self.work_dir / RESULT, target_dir(self.work_dir, target) / RESULT
+        return there.is_file() and there.stat().st_mtime >= own.stat().st_mtime
 
     def training(self, args: argparse.Namespace, gpus: int) -> Job:
         command = [*launch(HERE / "train_gtav.py", gpus), "--source", self.source,
@@ -79,10 +84,7 @@ def main() -> None:
     to_train = [run for run in runs if read_result(run.work_dir, max_iters) is None]
     training = [run.training(args, gpus) for run in to_train]
     to_evaluate = {
-        run: [
-            t for t in found if run in to_train or read_result(target_dir(run.work_dir, t)) is None
-        ]
-        for run in runs
+        run: [t for t in found if run in to_train or not run.is_evaluated(t)] for run in runs
     }
     evaluation = [run.evaluation(args, gpus, todo) for run, todo in to_evaluate.items() if todo]
     if args.dry_run:

@@ -16,9 +16,11 @@ import pytest
 import torch
 
 from core.engine.checkpoint import load_checkpoint
-from core.engine.configs import parse_config
+from core.engine.configs import ConfigError, parse_config
 from core.export import export_checkpoint
 from data import camvid as camvid_classes
+from data import domains
+from domain_gen import eval_cityscapes
 
 TRAIN, EVALUATE = "domain_gen/train_gtav.py", "domain_gen/eval_cityscapes.py"
 IN_THIS_PROCESS = [
@@ -157,10 +159,13 @@ def test_run_all_by_day_and_at_dusk(finish, sequences, tmp_path):
     own = json.loads((tmp_path / "out/hl-seed0/result.json").read_text())
     assert own["classes"] == dusk["classes"] == list(camvid_classes.CLASSES)
 
-    result.unlink()
+    os.utime(tmp_path / "out/hl-seed0/result.json")  # as a later training would
+    result.write_text(json.dumps(dusk | dict(mIoU=0.999)))
+    os.utime(result, (0, 0))
     code, out, err = finish("-m domain_gen.run_all", *arguments)
     assert code == 0, err
-    assert "0 of 2 runs to train, 1 to evaluate" in err and result.is_file()
+    assert "0 of 2 runs to train, 1 to evaluate" in err
+    assert json.loads(result.read_text())["mIoU"] == dusk["mIoU"]
 
 
 def test_19_classes_on_camvid(trained, finish, sequences, tmp_path):
@@ -174,6 +179,44 @@ def test_19_classes_on_camvid(trained, finish, sequences, tmp_path):
     pred = cv2.imread(str(place / "pictures/0016E5_3_pred.png"))[..., ::-1]
     assert {tuple(c) for c in pred.reshape(-1, 3).tolist()} <= set(camvid_classes.PALETTE)
     assert "| pavement" in out
+
+
+def result_of(folder, domain, miou, iteration=40000, **more):
+    folder.mkdir(parents=True, exist_ok=True)
+    content = dict(
+        track="domain_gen", source="gtav", network="deeplabv3plus_r101", model=domain, arm="hl",
+        title=domain, seed=0, mIoU=miou, IoU=dict(road=miou), iteration=iteration)  # fmt: skip
+    (folder / "result.json").write_text(json.dumps(content | more))
+
+
+def test_published_figures_stand_beside_the_published_protocol(tmp_path):
+    targets = [domains.parse(name) for name in ("cityscapes@1024x512", "cityscapes@full")]
+    for arm, miou in (("baseline", 0.36), ("hl", 0.40)):
+        run = tmp_path / arm
+        own = dict(model="deeplabv3plus_r101", data="GTAV", max_iters=40000, arm=arm)
+        result_of(run, "gtav", 0.7, **own)
+        for target in targets:
+            result_of(eval_cityscapes.target_dir(run, target), target.name, miou, arm=arm)
+    folders = [tmp_path / "baseline", tmp_path / "hl"]
+    report = eval_cityscapes.write_table(tmp_path, folders, targets, {}, "command")
+    found = json.loads(report.paths["json"].read_text())["rows"]
+    rows = {(row["model"], row["arm"]): row for row in found}
+    assert rows["cityscapes@1024x512", "hl"]["published"] == pytest.approx(0.4306)
+    assert rows["cityscapes@1024x512", "hl"]["published_delta"] == pytest.approx(0.065)
+    assert rows["cityscapes@full", "hl"]["published"] is None
+    assert rows["gtav", "hl"]["miou"]["mean"] == 0.7
+
+    # An earlier checkpoint has nothing to do with the figures of the finished training ...
+    place = eval_cityscapes.target_dir(folders[1], targets[0])
+    result_of(place, targets[0].name, 0.2, iteration=2000)
+    kept = eval_cityscapes.read_rows(folders[1], targets[:1])
+    assert [row["mIoU"] for row, _ in kept] == [0.2]
+    # ... two networks are told apart, and the same run twice is refused.
+    result_of(place, targets[0].name, 0.3, network="deeplabv3plus_r50", arm="baseline")
+    report = eval_cityscapes.write_table(tmp_path, folders, targets[:1], {}, "command")
+    assert "cityscapes@1024x512, deeplabv3plus_r50" in report.markdown
+    with pytest.raises(ConfigError, match="give one run of a network"):
+        eval_cityscapes.write_table(tmp_path, [folders[0]] * 2, targets, {}, "command")
 
 
 @pytest.mark.parametrize(
