@@ -16,6 +16,7 @@ import mmseg
 import torch
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.model import is_model_wrapper
 
 import core.engine.hooks
 import core.engine.metrics  # noqa: F401  (both register what prepare() names)
@@ -155,7 +156,8 @@ def _loaded(cfg: Config, checkpoint: str | Path) -> HLRunner:
     """The runner of a config with the weights of a checkpoint."""
     state = load_checkpoint(checkpoint)["state_dict"]
     runner = HLRunner.from_cfg(cfg)
-    own = runner.model.state_dict()
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    own = model.state_dict()
     # An exported checkpoint has no HL branch, and none is needed to test.
     wrong = [key for key in own.keys() ^ state.keys() if not key.startswith(f"{HL_HEAD}.")]
     wrong += [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
@@ -163,7 +165,7 @@ def _loaded(cfg: Config, checkpoint: str | Path) -> HLRunner:
         raise ConfigError(
             f"{checkpoint} does not fit the config: {len(wrong)} tensors differ, e.g. {min(wrong)}"
         )
-    runner.model.load_state_dict(state, strict=False)
+    model.load_state_dict(state, strict=False)
     runner._has_loaded = True
     return runner
 

@@ -168,6 +168,21 @@ def test_run_all_by_day_and_at_dusk(finish, sequences, tmp_path):
     assert json.loads(result.read_text())["mIoU"] == dusk["mIoU"]
 
 
+def test_two_processes_give_the_figures_of_one(trained, finish, cityscapes):
+    """Three images on two processes: none is counted twice; one process writes and prints."""
+    torchrun = f"-m torch.distributed.run --standalone --nproc_per_node=2 {EVALUATE}"
+    found = []
+    for script, flags in ((EVALUATE, []), (torchrun, ["--launcher", "pytorch"])):
+        code, out, err = finish(script, trained[1], *flags, "--target", "cityscapes@64x32",
+                                "--data-root", f"cityscapes={cityscapes}")  # fmt: skip
+        assert code == 0, err
+        assert out.count("page: ") == 1
+        place = trained[1] / "targets/cityscapes-64x32/result.json"
+        found.append(json.loads(place.read_text()))
+        place.unlink()
+    assert found[0]["IoU"] == found[1]["IoU"] and found[0]["mIoU"] == found[1]["mIoU"]
+
+
 def test_19_classes_on_camvid(trained, finish, sequences, tmp_path):
     """GTAV to CamVid: predictions, figures and pictures in the target's classes and colours."""
     code, out, err = finish(EVALUATE, trained[1], "--target", "camvid", "--data-root",
