@@ -16,11 +16,13 @@ import pytest
 import torch
 
 from core.engine.checkpoint import load_checkpoint
+from core.engine.cli import main_line
 from core.engine.configs import ConfigError, parse_config
 from core.export import export_checkpoint
 from data import camvid as camvid_classes
 from data import domains
-from domain_gen import eval_cityscapes
+from data.errors import DataError
+from domain_gen import eval_cityscapes, train_gtav
 
 TRAIN, EVALUATE = "domain_gen/train_gtav.py", "domain_gen/eval_cityscapes.py"
 IN_THIS_PROCESS = [
@@ -234,28 +236,48 @@ def test_published_figures_stand_beside_the_published_protocol(tmp_path):
         eval_cityscapes.write_table(tmp_path, [folders[0]] * 2, targets, {}, "command")
 
 
+@pytest.fixture
+def refusal(monkeypatch):
+    """``refusal(module, *arguments)``: what a script called in this process ends with."""
+
+    def call(module, *arguments):
+        monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main_line(module.main, DataError)
+        line = str(caught.value)
+        assert line.startswith("error: ") and "\n" not in line
+        return line
+
+    return call
+
+
 @pytest.mark.parametrize(
-    ("script", "arguments", "says"),
+    ("module", "arguments", "says"),
     [
-        (TRAIN, ["--source", "gta"], "did you mean gtav"),
-        (TRAIN, ["--source", "gtav", "--data-root", "gtav=/nowhere"], "'gtav' not found"),
-        (TRAIN, ["--source", "gtav", "--data-root", "/nowhere"], "give NAME=DIR"),
-        (TRAIN, ["--source", "camvid:dusk"], "not found"),
-        (EVALUATE, ["nowhere.pth"], "nowhere.pth: no such checkpoint"),
-        (EVALUATE, ["."], "holds no iter_N.pth"),
+        (train_gtav, ["--source", "gta"], "did you mean gtav"),
+        (train_gtav, ["--source", "gtav", "--data-root", "gtav=/nowhere"], "'gtav' not found"),
+        (train_gtav, ["--source", "gtav", "--data-root", "/nowhere"], "give NAME=DIR"),
+        (train_gtav, ["--source", "camvid:dusk", "--data-root", "camvid=/nowhere"], "not found"),
+        (eval_cityscapes, ["nowhere.pth"], "nowhere.pth: no such checkpoint"),
+        (eval_cityscapes, ["."], "holds no iter_N.pth"),
     ],
 )
-def test_bad_input_is_one_line(finish, refused, script, arguments, says):
-    assert says in refused(finish(script, *arguments))
+def test_bad_input_is_one_line(refusal, module, arguments, says):
+    assert says in refusal(module, *arguments)
 
 
-def test_bad_checkpoints_and_targets_are_one_line(trained, finish, refused, tmp_path, sequences):
-    none = finish(EVALUATE, trained[0], "--target", "bdd100k", "--data-root", f"bdd100k={tmp_path}")
-    assert "none of the targets is there" in refused(none)
+def test_bad_checkpoints_and_targets_are_one_line(
+    trained, finish, refused, refusal, tmp_path, sequences
+):
+    bdd = ("--target", "bdd100k", "--data-root", f"bdd100k={tmp_path}")
+    assert "none of the targets is there" in refusal(eval_cityscapes, trained[0], *bdd)
+    last = trained[0] / "iter_2.pth"
+    twice = refusal(eval_cityscapes, trained[0], last, *bdd)
+    assert "give one checkpoint of a folder" in twice
     bare = tmp_path / "bare.pth"
-    torch.save(load_checkpoint(trained[0] / "iter_2.pth")["state_dict"], bare)
+    torch.save(load_checkpoint(last)["state_dict"], bare)
     camvid = ("--target", "camvid", "--data-root", f"camvid={sequences}")
-    assert "name that of its network with --config" in refused(finish(EVALUATE, bare, *camvid))
+    assert "name that of its network with --config" in refusal(eval_cityscapes, bare, *camvid)
     other = finish(
         EVALUATE, bare, *camvid, "--config", "fully_supervised/configs/pspnet_r18-w16.py"
     )
