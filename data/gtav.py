@@ -237,8 +237,8 @@ def _listed(root: Path, split: str) -> tuple[Path, list[str]]:
         text = matlab
     else:
         raise DataError(
-            f"{root}: neither {text.name} nor {matlab.name} is there; copy GTAV's split file, or "
-            "take all images"
+            f"{root}: neither {text.name} nor {matlab.name} is there; copy GTAV's split file (it "
+            "comes in read_mapping.zip), or list names in the first, one a line"
         )
     if not found:
         raise DataError(f"{text}: lists no image for {split!r}; copy it again")
