@@ -10,12 +10,16 @@ from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 
-from core.engine.configs import add_import
+from core.engine.configs import add_import, walk
 from core.hardness import HardnessLoss
 
 SEGMENTORS = {
     "EncoderDecoder": "HLEncoderDecoder",
     "CascadeEncoderDecoder": "HLCascadeEncoderDecoder",
+}
+COLLECTED = {
+    "EncoderDecoder": "CollectedEncoderDecoder",
+    "CascadeEncoderDecoder": "CollectedCascadeEncoderDecoder",
 }
 # Heads whose one-channel copy is constant, whatever its input.
 CONSTANT_WITH_ONE_CHANNEL = {
@@ -42,11 +46,72 @@ def to_hl(cfg: Config, **hl: float | str) -> Config:
         CannotConvert: the model computes another loss than one cross-entropy per stage, or an
             HL option is unknown or out of range.
     """
+    _check_options(hl)
+    cfg = copy.deepcopy(cfg)
+    decode_heads(cfg)
+    cfg.model.type = SEGMENTORS[cfg.model.type]
+    cfg.model.hl = hl
+    add_import(cfg, "core.segmentors")
+    _copy_param_factors(cfg)
+    return cfg
+
+
+def to_collected(cfg: Config, folder: str, **hl: float | str) -> Config:
+    """``cfg`` with its pixels weighted by the maps in a folder; ``cfg`` is left as it is.
+
+    The map of ``<data_root>/a/b.jpg`` is ``<folder>/a/b.png`` (:mod:`core.collected`). It goes
+    through the training pipeline with its image: resized, cropped and flipped alike.
+
+    Args:
+        cfg: a whole config, as for :func:`to_hl`, on its data set.
+        folder: what ``fully_supervised/collect_hardness.py`` wrote.
+        hl: ``c``, ``normalize`` and ``ignored`` of :class:`core.hardness.HardnessLoss`.
+
+    Raises:
+        CannotConvert: as :func:`to_hl`; or no training pipeline loads and packs labels.
+    """
+    _check_options(hl)
+    cfg = copy.deepcopy(cfg)
+    decode_heads(cfg)
+    cfg.model.type = COLLECTED[cfg.model.type]
+    cfg.model.hl = hl
+    for name in ("core.segmentors", "core.collected"):
+        add_import(cfg, name)
+    root = str(cfg.get("data_root") or "")
+    changed = 0
+
+    def change(node: dict) -> None:
+        nonlocal changed
+        types = [step["type"] for step in node.get("pipeline") or []]
+        if "LoadAnnotations" in types and "PackSegInputs" in types:
+            after = types.index("LoadAnnotations") + 1
+            loader = dict(type="LoadHardness", folder=str(folder), root=root)
+            steps = [*node["pipeline"][:after], loader, *node["pipeline"][after:]]
+            node["pipeline"] = [
+                dict(step, type="PackWithHardness") if step["type"] == "PackSegInputs" else step
+                for step in steps
+            ]
+            changed += 1
+
+    walk(cfg.train_dataloader, change)
+    if not changed:
+        raise CannotConvert("no training pipeline with LoadAnnotations and PackSegInputs")
+    return cfg
+
+
+def _check_options(hl: dict) -> None:
     try:
         HardnessLoss(**hl)  # refused now, not after the data set was read
     except (TypeError, ValueError) as error:
         raise CannotConvert(f"HL options {hl}: {error}") from error
-    cfg = copy.deepcopy(cfg)
+
+
+def decode_heads(cfg: Config) -> list[dict]:
+    """The decode heads of a config, stage by stage.
+
+    Raises:
+        CannotConvert: the pixels of one cannot be weighted; the reason.
+    """
     model = cfg.get("model")
     if model is None:
         raise CannotConvert("the config has no model")
@@ -54,17 +119,13 @@ def to_hl(cfg: Config, **hl: float | str) -> Config:
         known = " or ".join(SEGMENTORS)
         raise CannotConvert(f"model.type is {model.type!r}; HL knows {known}")
     stages = model.decode_head if isinstance(model.decode_head, (list, tuple)) else None
-    for i, head in enumerate(stages or [model.decode_head]):
+    heads = list(stages or [model.decode_head])
+    for i, head in enumerate(heads):
         reason = why_not(head)
         if reason:
             where = "decode_head" if stages is None else f"decode_head[{i}]"
             raise CannotConvert(f"{where} ({head.type}): {reason}")
-
-    model.type = SEGMENTORS[model.type]
-    model.hl = hl
-    add_import(cfg, "core.segmentors")
-    _copy_param_factors(cfg)
-    return cfg
+    return heads
 
 
 def why_not(head: dict) -> str | None:

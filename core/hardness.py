@@ -74,11 +74,16 @@ def hardness_map(
         )
     with _no_autocast(hl_logits):
         z = _full_precision(hl_logits).sigmoid() + c
-        if ignored == "exclude":
-            z = z * valid.unsqueeze(1)
-        total = z.sum(dim=(1, 2, 3) if normalize == "image" else (0, 1, 2, 3), keepdim=True)
-        # 0 / tiny = 0 for an image of ignored pixels only; any other sum is at least c.
-        return z / total.clamp_min(torch.finfo(z.dtype).tiny)
+        return _normalized(z, valid, normalize, ignored)
+
+
+def _normalized(z: Tensor, valid: Tensor, normalize: str, ignored: str) -> Tensor:
+    """``Z / sum(Z)``, the second half of Eq. 1."""
+    if ignored == "exclude":
+        z = z * valid.unsqueeze(1)
+    total = z.sum(dim=(1, 2, 3) if normalize == "image" else (0, 1, 2, 3), keepdim=True)
+    # 0 / tiny = 0 for an image of ignored pixels only; any other sum is at least c.
+    return z / total.clamp_min(torch.finfo(z.dtype).tiny)
 
 
 def weighted_sum(weight: Tensor, pixel_loss: Tensor, valid: Tensor, normalize: str) -> Tensor:
@@ -205,19 +210,33 @@ class HardnessLoss(nn.Module):
         ce = pixel_loss.detach().sum() / valid.sum().clamp_min(1)
         return HLLosses(loss_seg, loss_hl, hl_map, ce, acc)
 
-    def earlier_stage(
+    def with_map(
         self, seg_logits: Tensor, hl_map: Tensor, seg_label: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Eq. 4 for an earlier stage of a cascade, weighted with the last stage's map; and acc."""
+        """Eq. 4 with a map that comes from elsewhere, and acc: that of a cascade's last stage for
+        the earlier ones, or one that another model wrote."""
         pixel_loss, valid, acc = self._pixel_loss(seg_logits, seg_label)
         return self._reduce(hl_map, pixel_loss, valid), acc
 
     def hl_map(self, hl_logits: Tensor, valid: Tensor) -> Tensor:
         """Eq. 1 at the size of ``valid`` (N, H, W)."""
-        hl_logits = self._resize(hl_logits, valid.shape[-2:])
+        hl_logits = self.resize(hl_logits, valid.shape[-2:])
         return hardness_map(
             hl_logits, valid, c=self.c, normalize=self.normalize, ignored=self.ignored
         )
+
+    def collected_map(self, scores: Tensor, valid: Tensor) -> Tensor:
+        """Eq. 1 with ``sigmoid(D)`` given: what another model found for these pixels.
+
+        Args:
+            scores: (N, 1, H, W), 0-1, of the size of ``valid``.
+            valid: bool, (N, H, W).
+
+        Returns:
+            H, as :func:`hardness_map`.
+        """
+        z = _full_precision(scores) + self.c
+        return _normalized(z, valid, self.normalize, self.ignored)
 
     def extra_repr(self) -> str:
         return (
@@ -236,7 +255,7 @@ class HardnessLoss(nn.Module):
                 f"seg_label must be (N, H, W) with N={seg_logits.shape[0]} as seg_logits says, "
                 f"got {tuple(seg_label.shape)}"
             )
-        seg_logits = self._resize(seg_logits, seg_label.shape[-2:])
+        seg_logits = self.resize(seg_logits, seg_label.shape[-2:])
         with _no_autocast(seg_logits):
             pixel_loss = F.cross_entropy(
                 _full_precision(seg_logits),
@@ -249,7 +268,8 @@ class HardnessLoss(nn.Module):
         correct = (seg_logits.detach().argmax(dim=1) == seg_label) & valid
         return pixel_loss, valid, 100 * correct.sum() / valid.sum().clamp_min(1)
 
-    def _resize(self, x: Tensor, size: torch.Size) -> Tensor:
+    def resize(self, x: Tensor, size: torch.Size) -> Tensor:
+        """Bilinear, (N, K, h, w) to (N, K, *size)."""
         return F.interpolate(x, size=size, mode="bilinear", align_corners=self.align_corners)
 
 

@@ -1,4 +1,4 @@
-"""The two mmseg segmentors with a hardness-level (HL) branch.
+"""The mmseg segmentors with a hardness-level (HL) branch, and those that read collected maps.
 
 A config names them through ``custom_imports = dict(imports=["core.segmentors"])`` and
 ``model.type``; :func:`core.convert.to_hl` writes both into any config. The branch is a copy of
@@ -12,11 +12,15 @@ import copy
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from core import attention
 from core.hardness import HardnessLoss, HLLosses
+
+attention.install()
 
 HL_HEAD = "hl_head"  # the state-dict prefix that export drops
 
@@ -42,6 +46,18 @@ def detach(features: Any) -> Any:
     return type(features)(detach(feature) for feature in features)
 
 
+def _hl_loss(hl: dict | None, decode_head: nn.Module) -> HardnessLoss:
+    """The loss of a segmentor, with the settings of the head that it takes the place of."""
+    if decode_head.sampler is not None:
+        raise ValueError("decode_head.sampler selects pixels, HL weights them: give one of the two")
+    return HardnessLoss(
+        **(hl or {}),
+        ignore_index=decode_head.ignore_index,
+        align_corners=decode_head.align_corners,
+        class_weight=decode_head.loss_decode.class_weight,
+    )
+
+
 class _HLMixin:
     """What the plain and the cascade segmentor share."""
 
@@ -51,16 +67,7 @@ class _HLMixin:
         with torch.random.fork_rng(devices=[]):
             heads = [MODELS.build(stage) for stage in stages]
         self.hl_head = heads[0] if len(heads) == 1 else nn.ModuleList(heads)
-        if decode_head.sampler is not None:
-            raise ValueError(
-                "decode_head.sampler selects pixels, HL weights them: give one of the two"
-            )
-        self.hl_loss = HardnessLoss(
-            **(hl or {}),
-            ignore_index=decode_head.ignore_index,
-            align_corners=decode_head.align_corners,
-            class_weight=decode_head.loss_decode.class_weight,
-        )
+        self.hl_loss = _hl_loss(hl, decode_head)
 
     def _last_stage(
         self, head: nn.Module, seg_logits: Tensor, hl_logits: Tensor, seg_label: Tensor, name: str
@@ -76,6 +83,12 @@ class _HLMixin:
             f"{name}.ce": out.ce,
             f"{name}.acc_seg": out.acc,
         }
+
+    @torch.no_grad()
+    def predict_scores(self, inputs: Tensor) -> Tensor:
+        """``sigmoid(D)`` of Eq. 1 of normalised images (N, 3, H, W): (N, 1, H, W) float32, 0-1."""
+        hl_logits = self.hl_logits(self.extract_feat(inputs)).float()
+        return self.hl_loss.resize(hl_logits, inputs.shape[-2:]).sigmoid()
 
     @torch.no_grad()
     def predict_hardness(self, inputs: Tensor) -> Tensor:
@@ -94,6 +107,20 @@ class _HLMixin:
 def _stack_labels(data_samples: list) -> Tensor:
     """(N, H, W) labels of a batch."""
     return torch.cat([sample.gt_sem_seg.data for sample in data_samples])
+
+
+def stage_logits(stages: nn.ModuleList, inputs: Any) -> list[Tensor]:
+    """Logits of every stage of a cascade in training.
+
+    mmseg runs every stage but the last twice, for its loss and for the next stage. So do we:
+    BatchNorm statistics and dropout are then those of the baseline.
+    """
+    logits, previous = [], ()
+    for stage in stages:
+        logits.append(stage.forward(inputs, *previous))
+        if stage is not stages[-1]:
+            previous = (stage.forward(inputs, *previous),)
+    return logits
 
 
 @MODELS.register_module()
@@ -144,25 +171,79 @@ class HLCascadeEncoderDecoder(_HLMixin, CascadeEncoderDecoder):
 
     def _decode_head_forward_train(self, inputs: Any, data_samples: list) -> dict[str, Tensor]:
         seg_label = _stack_labels(data_samples)
-        # mmseg runs every stage but the last twice, for its loss and for the next stage. So do we:
-        # BatchNorm statistics and dropout are then those of the baseline.
-        stage_logits, previous = [], ()
-        for stage in self.decode_head:
-            stage_logits.append(stage.forward(inputs, *previous))
-            if stage is not self.decode_head[-1]:
-                previous = (stage.forward(inputs, *previous),)
-
+        all_logits = stage_logits(self.decode_head, inputs)
         last = self.num_stages - 1
         out, losses = self._last_stage(
             self.decode_head[-1],
-            stage_logits[-1],
+            all_logits[-1],
             self.hl_logits(inputs),
             seg_label,
             f"decode_{last}",
         )
-        for i, seg_logits in enumerate(stage_logits[:-1]):
+        for i, seg_logits in enumerate(all_logits[:-1]):
             stage = self.decode_head[i]
-            loss, acc = self.hl_loss.earlier_stage(seg_logits, out.hl_map, seg_label)
+            loss, acc = self.hl_loss.with_map(seg_logits, out.hl_map, seg_label)
             losses[f"decode_{i}.loss_ce"] = loss * stage.loss_decode.loss_weight
             losses[f"decode_{i}.acc_seg"] = acc
+        return losses
+
+
+class _CollectedMixin:
+    """Segmentors whose pixels are weighted by maps on disk (:mod:`core.collected`)."""
+
+    def _collected_map(self, data_samples: list, seg_label: Tensor) -> Tensor:
+        """H of a batch, (N, 1, H, W); the maps are padded as the labels were, to the right and
+        below, where nothing is valid."""
+        height, width = seg_label.shape[-2:]
+        scores = [sample.gt_hardness.data.to(seg_label.device) for sample in data_samples]
+        padded = [F.pad(s, (0, width - s.shape[-1], 0, height - s.shape[-2])) for s in scores]
+        valid = seg_label != self.hl_loss.ignore_index
+        return self.hl_loss.collected_map(torch.stack(padded), valid)
+
+    def _weighted(
+        self, head: nn.Module, seg_logits: Tensor, hl_map: Tensor, seg_label: Tensor, name: str
+    ) -> dict[str, Tensor]:
+        loss, acc = self.hl_loss.with_map(seg_logits, hl_map, seg_label)
+        return {
+            f"{name}.loss_ce": loss * head.loss_decode.loss_weight,
+            f"{name}.acc_seg": acc,
+        }
+
+
+@MODELS.register_module()
+class CollectedEncoderDecoder(_CollectedMixin, EncoderDecoder):
+    """``EncoderDecoder`` weighted by collected maps: no branch, a plain checkpoint.
+
+    Args:
+        hl: keyword arguments of :class:`core.hardness.HardnessLoss`.
+        decode_head: as in ``EncoderDecoder``, with one cross-entropy loss and no sampler.
+    """
+
+    def __init__(self, *, decode_head: dict, hl: dict | None = None, **kwargs: Any) -> None:
+        super().__init__(decode_head=decode_head, **kwargs)
+        self.hl_loss = _hl_loss(hl, self.decode_head)
+
+    def _decode_head_forward_train(self, inputs: Any, data_samples: list) -> dict[str, Tensor]:
+        seg_label = _stack_labels(data_samples)
+        hl_map = self._collected_map(data_samples, seg_label)
+        seg_logits = self.decode_head.forward(inputs)
+        return self._weighted(self.decode_head, seg_logits, hl_map, seg_label, "decode")
+
+
+@MODELS.register_module()
+class CollectedCascadeEncoderDecoder(_CollectedMixin, CascadeEncoderDecoder):
+    """``CascadeEncoderDecoder`` (OCRNet) weighted by collected maps, each stage by the same."""
+
+    def __init__(self, *, decode_head: list[dict], hl: dict | None = None, **kwargs: Any) -> None:
+        super().__init__(decode_head=decode_head, **kwargs)
+        self.hl_loss = _hl_loss(hl, self.decode_head[-1])
+
+    def _decode_head_forward_train(self, inputs: Any, data_samples: list) -> dict[str, Tensor]:
+        seg_label = _stack_labels(data_samples)
+        hl_map = self._collected_map(data_samples, seg_label)
+        losses = {}
+        for i, (stage, seg_logits) in enumerate(
+            zip(self.decode_head, stage_logits(self.decode_head, inputs), strict=True)
+        ):
+            losses |= self._weighted(stage, seg_logits, hl_map, seg_label, f"decode_{i}")
         return losses

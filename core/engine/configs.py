@@ -244,6 +244,8 @@ def prepare(
         if not torch.cuda.is_available():
             raise ConfigError("--amp needs a GPU, none is here; leave it out")
         cfg.optim_wrapper.update(type="AmpOptimWrapper", loss_scale="dynamic")
+    elif not torch.cuda.is_available() and cfg.get("train_dataloader"):
+        _without_amp(cfg.optim_wrapper)
 
     loader = cfg.get("train_dataloader")
     if loader and loader.sampler.type == "InfiniteSampler":
@@ -279,6 +281,14 @@ def prepare(
         vis_backends=cfg.vis_backends,
     )
     return cfg
+
+
+def _without_amp(optim_wrapper: dict) -> None:
+    """In place: a config that asks for mixed precision itself trains in float32 without a GPU."""
+    if optim_wrapper.get("type") == "AmpOptimWrapper":
+        optim_wrapper["type"] = "OptimWrapper"
+        for key in ("loss_scale", "dtype", "use_fsdp"):
+            optim_wrapper.pop(key, None)
 
 
 def checked(dataset: dict) -> dict:

@@ -96,7 +96,7 @@ def evaluate(
         CheckpointError: the file is missing or damaged.
         ConfigError: its weights do not fit the config's model.
     """
-    runner = _loaded(cfg, checkpoint)
+    runner = load_runner(cfg, checkpoint)
     metrics = {key: float(value) for key, value in runner.test().items()}
     if not is_main_process():
         return {}
@@ -149,10 +149,10 @@ def test(cfg: Config, checkpoint: str | Path) -> dict[str, float]:
         CheckpointError: the file is missing or damaged.
         ConfigError: its weights do not fit the config's model.
     """
-    return _loaded(cfg, checkpoint).test()
+    return load_runner(cfg, checkpoint).test()
 
 
-def _loaded(cfg: Config, checkpoint: str | Path) -> HLRunner:
+def load_runner(cfg: Config, checkpoint: str | Path) -> HLRunner:
     """The runner of a config with the weights of a checkpoint."""
     state = load_checkpoint(checkpoint)["state_dict"]
     runner = HLRunner.from_cfg(cfg)

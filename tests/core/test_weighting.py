@@ -1,0 +1,163 @@
+"""The rivals of Table 6: each loss against a float64 reference, and nothing else touched."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from core.convert import CannotConvert
+from core.engine.configs import load_config
+from core.focal import SoftmaxFocalLoss
+from core.weighting import WEIGHTINGS, with_weighting
+
+KINDS = ["plain", "cascade"]
+WEIGHTS = [0.5, 1.0, 2.0, 0.25, 1.25]
+
+
+def stage_losses(model, images, samples):
+    """mmseg's own decode loss, and logits at label size with labels, of each stage."""
+    losses = model.loss(images, samples)
+    features = model.extract_feat(images)
+    label = torch.cat([s.gt_sem_seg.data for s in samples])
+    stages = model.decode_head if isinstance(model.decode_head, torch.nn.ModuleList) else None
+    logits, previous = [], ()
+    for stage in stages or [model.decode_head]:
+        out = stage.forward(features, *previous)
+        previous = (out,)
+        logits.append(F.interpolate(out, size=label.shape[-2:], mode="bilinear").double())
+    return losses, logits, label
+
+
+def quiet(cfg):
+    """No dropout, so that two forward passes agree."""
+    for head in (
+        cfg.model.decode_head
+        if isinstance(cfg.model.decode_head, list)
+        else [cfg.model.decode_head]
+    ):
+        head.dropout_ratio = 0
+    return cfg
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_balanced_is_the_weighted_mean_of_cross_entropy(kind, tiny_config, tiny_batch, build):
+    cfg = with_weighting(quiet(tiny_config(kind)), "balanced", class_weight=WEIGHTS)
+    losses, logits, label = stage_losses(build(cfg).train(), *tiny_batch())
+    weights = torch.tensor(WEIGHTS, dtype=torch.float64)
+    for i, stage in enumerate(logits):
+        want = F.cross_entropy(stage, label, weight=weights, ignore_index=255)
+        key = "decode.loss_ce" if kind == "plain" else f"decode_{i}.loss_ce"
+        factor = 0.4 if kind == "cascade" and i == 0 else 1.0
+        assert losses[key].item() == pytest.approx(factor * want.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("kept", [10, 1500])
+def test_ohem_keeps_unsure_pixels_and_at_least_so_many(kept, tiny_config, tiny_batch, build):
+    """Fewer than ``min_kept`` below the threshold: the hardest are taken, two images at a time."""
+    thresh = 0.2
+    cfg = with_weighting(quiet(tiny_config()), "ohem", thresh=thresh, min_kept=kept)
+    losses, (logits,), label = stage_losses(build(cfg).train(), *tiny_batch())
+    valid = label != 255
+    ce = F.cross_entropy(logits, label, ignore_index=255, reduction="none")
+    prob = torch.exp(-ce)[valid]
+    last = prob.sort().values[min(2 * kept, prob.numel() - 1)]
+    taken = prob < max(last.item(), thresh)
+    assert 0 < taken.sum() < prob.numel()
+    assert taken.sum() >= min(2 * kept, prob.numel() - 1)
+    want = ce[valid][taken].sum() / label.numel()
+    assert losses["decode.loss_ce"].item() == pytest.approx(want.item(), rel=1e-4)
+
+
+def test_ohem_keeps_the_published_share_of_a_crop():
+    cfg = load_config("mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-769x769.py")
+    sampler = with_weighting(cfg, "ohem").model.decode_head.sampler
+    assert sampler == dict(type="OHEMPixelSampler", thresh=0.7, min_kept=100_000)
+    cfg.crop_size = (128, 192)
+    share = with_weighting(cfg, "ohem").model.decode_head.sampler.min_kept / (128 * 192)
+    assert share == pytest.approx(100_000 / 769**2, rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_focal_damps_what_is_sure(kind, tiny_config, tiny_batch, build):
+    cfg = with_weighting(quiet(tiny_config(kind)), "focal", gamma=1.5)
+    losses, logits, label = stage_losses(build(cfg).train(), *tiny_batch())
+    for i, stage in enumerate(logits):
+        p = stage.softmax(1).gather(1, label.clamp(max=4)[:, None])[:, 0]
+        want = ((1 - p) ** 1.5 * -p.log() * (label != 255)).mean()
+        key = "decode.loss_focal" if kind == "plain" else f"decode_{i}.loss_focal"
+        factor = 0.4 if kind == "cascade" and i == 0 else 1.0
+        assert losses[key].item() == pytest.approx(factor * want.item(), rel=1e-5)
+
+
+def test_focal_leaves_the_label_alone_and_gamma_0_is_cross_entropy():
+    """The loss behind the paper's table wrote class 0 over the ignored pixels of the label."""
+    torch.manual_seed(0)
+    logits = torch.randn(2, 5, 6, 7, dtype=torch.float64, requires_grad=True)
+    label = torch.randint(0, 5, (2, 6, 7))
+    label[:, :2] = 255
+    before = label.clone()
+    loss = SoftmaxFocalLoss(gamma=0)(logits, label, ignore_index=255)
+    assert torch.equal(label, before)
+    want = F.cross_entropy(logits, label, ignore_index=255, reduction="sum") / label.numel()
+    torch.testing.assert_close(loss, want)
+
+    def focal(x):
+        return SoftmaxFocalLoss()(x, label, ignore_index=255)
+
+    assert torch.autograd.gradcheck(focal, logits)
+    (grad,) = torch.autograd.grad(focal(logits), logits)
+    assert grad[:, :, :2].abs().max() == 0
+
+
+def test_focal_is_exact_and_finite_where_a_pixel_is_sure():
+    logits = torch.tensor([[[[40.0]], [[0.0]]]], requires_grad=True)
+    loss = SoftmaxFocalLoss()(logits, torch.zeros(1, 1, 1, dtype=torch.long))
+    loss.backward()
+    assert loss >= 0 and torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize("weighting", ["balanced", "ohem", "focal"])
+def test_auxiliary_head_inference_and_given_config_are_as_before(
+    weighting, tiny_config, tiny_batch, build
+):
+    cfg = quiet(tiny_config())
+    cfg.crop_size = (32, 48)
+    before = cfg.pretty_text
+    weights = WEIGHTS if weighting == "balanced" else None
+    changed = with_weighting(cfg, weighting, class_weight=weights)
+    assert cfg.pretty_text == before
+    plain, other = build(cfg).train(), build(changed).train()
+    images, samples = tiny_batch()
+    a, b = plain.loss(images, samples), other.loss(images, samples)
+    assert torch.equal(a["aux.loss_ce"], b["aux.loss_ce"])
+    assert plain.state_dict().keys() == other.state_dict().keys()  # a plain checkpoint
+    want, got = plain.eval().predict(images, samples), other.eval().predict(images, samples)
+    assert torch.equal(want[0].seg_logits.data, got[0].seg_logits.data)
+
+
+@pytest.mark.parametrize(
+    ("weighting", "options", "words"),
+    [
+        ("hinge", {}, "there are: ce, ce-scaled, balanced"),
+        ("ce", dict(c=0.1), "ce has no option 'c'; it has none"),
+        ("focal", dict(c=0.1), "no option 'c'; it has gamma"),
+        ("focal", dict(gamma=-1.0), "gamma must be >= 0"),
+        ("ohem", dict(thresh=7), "thresh is a probability"),
+        ("ohem", dict(min_kept=1), "min_kept is a number of pixels"),
+        ("balanced", {}, "needs class weights"),
+        ("balanced", dict(class_weight=[1.0, 2.0]), "2 class weights for 5 classes"),
+        ("balanced", dict(class_weight=[1, 1, 1, 1, 0]), "must be positive"),
+        ("collected", {}, "needs the folder of the maps"),
+        ("hl", dict(c=-1), "c must be > 0"),
+    ],
+)
+def test_wrong_options_are_refused(weighting, options, words, tiny_config):
+    with pytest.raises(CannotConvert, match=words) as error:
+        with_weighting(tiny_config(), weighting, **options)
+    assert "\n" not in str(error.value)
+
+
+def test_every_weighting_refuses_a_head_with_a_loss_of_its_own():
+    cfg = load_config("mmseg::danet/danet_r50-d8_4xb2-40k_cityscapes-512x1024.py")
+    for weighting in WEIGHTINGS.keys() - {"ce"}:
+        with pytest.raises(CannotConvert, match="loss of its own"):
+            with_weighting(cfg, weighting, class_weight=[1.0] * 19, hardness="x")
