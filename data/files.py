@@ -35,6 +35,22 @@ def save(path: str | Path, data: bytes) -> None:
         raise
 
 
+def mirror(src: str | Path, out: str | Path) -> None:
+    """The tree of ``src`` below ``out``, every file a link: what is made there leaves ``src`` as
+    it is. What is there already stays.
+
+    Raises:
+        OSError: a link cannot be made.
+    """
+    src, out = Path(src).resolve(), Path(out)
+    for folder, _, names in os.walk(src):
+        target = out / Path(folder).relative_to(src)
+        target.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            if not os.path.lexists(target / name):
+                os.symlink(os.path.join(folder, name), target / name)
+
+
 def png(array: np.ndarray) -> bytes:
     """Encode (H, W) or RGB (H, W, 3) uint8 as PNG, always to the same bytes."""
     if array.ndim == 3:

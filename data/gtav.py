@@ -19,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 
 from data.checks import has_end, read_pixels, skipped_in, stems
 from data.cityscapes import CLASSES, ID_TO_TRAIN_ID, KNOWN_IDS, LABEL_COLORS
+from data.colors import Colors, refuse
 from data.errors import DataError
 from data.files import in_parallel, png, save
 
@@ -31,15 +32,13 @@ LICENSE_PLATE = 34  # not one of Cityscapes' ids here; no class in training
 _KNOWN = KNOWN_IDS.copy()
 _KNOWN[LICENSE_PLATE] = True
 
-# Colours as numbers 0xRRGGBB, sorted, with the train id of each. Of ids that share a colour the one
-# that is a class: groups of poles look like poles, license plates like cars.
-_PACK = np.array([65536, 256, 1], np.uint32)
-_BY_COLOR: dict[int, int] = {}
+# Of ids that share a colour the one that is a class: groups of poles look like poles, license
+# plates like cars.
+_BY_COLOR: dict[tuple[int, ...], int] = {}
 for _id, _color in enumerate(LABEL_COLORS):
-    _key, _train_id = int(np.array(_color, np.uint32) @ _PACK), int(ID_TO_TRAIN_ID[_id])
-    _BY_COLOR[_key] = min(_train_id, _BY_COLOR.get(_key, 255))
-_COLORS = np.array(sorted(_BY_COLOR), np.uint32)
-_COLOR_TO_TRAIN_ID = np.array([_BY_COLOR[color] for color in sorted(_BY_COLOR)], np.uint8)
+    _train_id = int(ID_TO_TRAIN_ID[_id])
+    _BY_COLOR[tuple(_color)] = min(_train_id, _BY_COLOR.get(tuple(_color), 255))
+_COLORS = Colors(_BY_COLOR)
 
 
 def convert_label(label: np.ndarray) -> np.ndarray:
@@ -54,23 +53,11 @@ def convert_label(label: np.ndarray) -> np.ndarray:
     if label.dtype == np.uint8 and label.ndim == 2:
         present, counts = np.unique(label, return_counts=True)
         wrong = ~_KNOWN[present]
-        _refuse("label id", [str(i) for i in present[wrong]], counts[wrong])
+        refuse("label id", [str(i) for i in present[wrong]], counts[wrong])
         return ID_TO_TRAIN_ID[label]
     if label.dtype != np.uint8 or label.ndim != 3 or label.shape[2] not in (3, 4):
         raise DataError(f"neither ids nor colours ({label.dtype}, {label.shape})")
-    packed = label[..., :3] @ _PACK
-    place = np.searchsorted(_COLORS, packed).clip(max=len(_COLORS) - 1)
-    known = _COLORS[place] == packed
-    if not known.all():
-        present, counts = np.unique(packed[~known], return_counts=True)
-        _refuse("colour", [f"({c >> 16}, {c >> 8 & 255}, {c & 255})" for c in present], counts)
-    return _COLOR_TO_TRAIN_ID[place]
-
-
-def _refuse(kind: str, values: list[str], counts: np.ndarray) -> None:
-    if values:
-        more = f" and {len(values) - 1} more" if values[1:] else ""
-        raise DataError(f"unknown {kind} {values[0]} ({counts[0]} pixels){more}")
+    return _COLORS.ids(label)
 
 
 class _Outcome(NamedTuple):

@@ -3,7 +3,13 @@
 python data/prepare.py streets                       draws the embedded set, then checks every file
 python data/prepare.py cityscapes --src DIR          labelTrainIds beside labelIds, then checks
 python data/prepare.py gtav --src DIR                train ids and class statistics, then checks
+python data/prepare.py ade20k --src DIR              checks
+python data/prepare.py isaid --src DOWNLOAD --out DIR      cuts patches of 896x896, then checks
+python data/prepare.py totaltext --src DOWNLOAD --out DIR  draws the polygons, then checks
 python data/prepare.py camvid --src DIR              checks
+
+What is prepared where it lies is left alone with --out: a tree of links is made there. What was
+cut goes on, what is finished is skipped: the same command again.
 """
 
 import argparse
@@ -15,8 +21,10 @@ try:
     from data.checks import Layout, check
     from data.cityscapes import KNOWN_IDS
     from data.errors import DataError
+    from data.files import mirror
     from data.gtav import STATISTICS
     from data.streets.writers import MANIFEST
+    from data.totaltext import ANNOTATIONS
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; set up with: source setup.sh") from error
 
@@ -33,12 +41,14 @@ def main() -> None:
         if entry.name == "streets":
             add_streets_flags(command)
         else:
-            command.add_argument("--src", help=f"where it lies [{entry.default_root}]")
+            add_folder_flags(command, entry)
         command.add_argument("--check-only", action="store_true", help="make nothing")
     args = parser.parse_args()
 
     entry = registry.get(args.name)
-    root = Path(args.src or entry.default_root)
+    root = entry.folder(args.src)
+    if entry.convert or (entry.name != "streets" and args.out):
+        root = Path(args.out or entry.default_root)
     try:
         problems = prepare(entry, root, args)
     except DataError as error:
@@ -48,6 +58,19 @@ def main() -> None:
     print("\n".join(problems) or f"{root}: every image has its label, all files are whole")
     if problems:
         raise DataError(f"{len(problems)} problems in {root}, listed above")
+
+
+def add_folder_flags(command: argparse.ArgumentParser, entry: registry.DataSet) -> None:
+    if entry.convert:
+        command.add_argument("--src", help="the download [only check what is in --out]")
+        command.add_argument("--out", help=f"folder to write [{entry.default_root}]")
+    else:
+        command.add_argument("--src", help=f"where it lies [{entry.default_root}]")
+        command.add_argument("--out", help="folder for links and what is made [--src itself]")
+    if entry.name == "totaltext":
+        command.add_argument("--annotations", choices=ANNOTATIONS, default="polygon",
+                             help="polygons of the text, or masks of its characters, as the "
+                             "paper's logs have it [polygon]")  # fmt: skip
 
 
 def add_streets_flags(command: argparse.ArgumentParser) -> None:
@@ -72,6 +95,8 @@ def prepare(entry: registry.DataSet, root: Path, args: argparse.Namespace) -> li
         elif not (root / MANIFEST).is_file():
             raise DataError(f"{root}: no finished streets; leave out --check-only to draw them")
     else:
+        if not args.check_only:
+            take(entry, root, args)
         if entry.make is not None and not args.check_only:
             made = entry.make(root)
             if made is not None:
@@ -80,6 +105,21 @@ def prepare(entry: registry.DataSet, root: Path, args: argparse.Namespace) -> li
             print(f"class statistics: {root / STATISTICS}")
         registry.find(entry.name, root)
     return check(root, layouts, allowed_ids)
+
+
+def take(entry: registry.DataSet, root: Path, args: argparse.Namespace) -> None:
+    """Bring into ``root`` what lies elsewhere: converted, or as links."""
+    if entry.convert and args.src:
+        if not Path(args.src).is_dir():
+            raise DataError(f"{args.src}: no such folder; name that of the download")
+        more = dict(annotations=args.annotations) if entry.name == "totaltext" else {}
+        made = entry.convert(args.src, root, **more)
+        print(f"{root}: {made} images converted, the others were there")
+    elif not entry.convert and args.out:
+        src = entry.folder(args.src)
+        if root.resolve().is_relative_to(src.resolve()):
+            raise DataError(f"--out {root} lies in --src {src}: name a folder elsewhere")
+        mirror(src, root)
 
 
 def write_streets(root: Path, args: argparse.Namespace) -> None:

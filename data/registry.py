@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data import camvid, cityscapes, gtav, mapillary, streets
+from data import ade20k, camvid, cityscapes, gtav, isaid, mapillary, streets, totaltext
 from data.checks import Layout, missing_halves
 from data.errors import DataError
 
@@ -44,6 +44,9 @@ class DataSet:
         make: makes, below the given root, what is missing and can be made; None if nothing can.
         drawn: whether that is all of it.
         label_ids: number of ids in the labels on disk, where they are mapped when they are read.
+        convert: writes it from a download: source, folder to write; returns the files written.
+        inner: folder that the download unpacks to; it or its parent is named.
+        foreground: the class whose IoU counts in the place of the mean.
     """
 
     name: str
@@ -54,6 +57,9 @@ class DataSet:
     make: Callable[[Path], object] | None = field(default=None, repr=False)
     drawn: bool = False
     label_ids: int | None = None
+    convert: Callable[..., int] | None = field(default=None, repr=False)
+    inner: str | None = None
+    foreground: str | None = None
 
     @property
     def config(self) -> Path:
@@ -65,16 +71,26 @@ class DataSet:
         """Where it lies unless told otherwise."""
         return ROOT / "raw" / self.name
 
+    def folder(self, root: str | Path | None = None) -> Path:
+        """``root`` or the default, or what was unpacked in it."""
+        folder = Path(root) if root is not None else self.default_root
+        return folder / self.inner if self.inner and (folder / self.inner).is_dir() else folder
+
     @property
     def allowed_ids(self) -> set[int]:
         """Values that a label may hold."""
         return {*range(self.label_ids or len(self.classes)), self.void}
 
 
-def _splits(images: str, labels: str, image_suffix: str, label_suffix: str) -> tuple[Layout, ...]:
+def _splits(
+    images: str,
+    labels: str,
+    image_suffix: str,
+    label_suffix: str,
+    names: tuple[str, ...] = ("train", "val"),
+) -> tuple[Layout, ...]:
     return tuple(
-        Layout(f"{images}/{split}", f"{labels}/{split}", image_suffix, label_suffix)
-        for split in ("train", "val")
+        Layout(f"{images}/{name}", f"{labels}/{name}", image_suffix, label_suffix) for name in names
     )
 
 
@@ -112,6 +128,30 @@ DATASETS = {
         DataSet(
             "gtav", "GTAV, 1914x1052, 19 classes", cityscapes.CLASSES, _GTAV, make=gtav.convert
         ),
+        DataSet(
+            "ade20k",
+            "ADE20K scene parsing, 150 classes",
+            ade20k.CLASSES,
+            _splits("images", "annotations", ".jpg", ".png", ("training", "validation")),
+            void=0,
+            label_ids=1 + len(ade20k.CLASSES),
+            inner="ADEChallengeData2016",
+        ),
+        DataSet(
+            "isaid",
+            "iSAID, aerial images cut to 896x896, 16 classes",
+            isaid.CLASSES,
+            _splits("img_dir", "ann_dir", ".png", isaid.LABEL_SUFFIX, isaid.SPLITS),
+            convert=isaid.convert,
+        ),
+        DataSet(
+            "totaltext",
+            "Total-Text, text against background",
+            totaltext.CLASSES,
+            _splits("images", "labels", ".jpg", ".png", totaltext.SPLITS),
+            convert=totaltext.convert,
+            foreground="text",
+        ),
         # These two are evaluated on only.
         DataSet(
             "bdd100k",
@@ -143,6 +183,11 @@ def get(name: str) -> DataSet:
     return DATASETS[name]
 
 
+def foreground(name: str) -> str | None:
+    """The class whose IoU counts in the place of the mean, None where the mean counts."""
+    return DATASETS[name].foreground if name in DATASETS else None
+
+
 def find(name: str, root: str | Path | None = None) -> Path:
     """The folder of a data set, if something is there.
 
@@ -150,13 +195,18 @@ def find(name: str, root: str | Path | None = None) -> Path:
         DataError: a split has no image.
     """
     entry = get(name)
-    folder = Path(root) if root is not None else entry.default_root
+    folder = entry.folder(root)
     for layout in entry.layouts:
         pattern = f"**/*{layout.image_suffix}"
         if next((folder / layout.images).glob(pattern), None) is None:
+            how = (
+                f"make it with python data/prepare.py {name} --src DOWNLOAD --out {folder}"
+                if entry.convert
+                else "name its folder with --data-root (prepare.py: --src)"
+            )
             raise DataError(
                 f"data set {name!r} not found: no *{layout.image_suffix} in "
-                f"{folder / layout.images}; name its folder with --data-root (prepare.py: --src)"
+                f"{folder / layout.images}; {how}"
             )
     return folder
 
@@ -173,7 +223,7 @@ def locate(name: str, root: str | Path | None = None, *, labeled: bool = True) -
         DataError: it is not there, an image or label lacks its other half, or it cannot be made.
     """
     entry = get(name)
-    folder = Path(root) if root is not None else entry.default_root
+    folder = entry.folder(root)
     if not entry.drawn:
         find(name, folder)
     if entry.make is not None:

@@ -9,14 +9,13 @@ table and the page. What is finished is skipped, what was cut goes on: the same 
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.engine.cli import main_line
-from core.engine.pool import Job, launch, run_jobs
+from core.engine.pool import Job, Launch, run_jobs
 from core.engine.run import RESULT, read_result
 from data import domains
 from data.domains import Domain
@@ -46,8 +45,8 @@ class Run:
         own, there = self.work_dir / RESULT, target_dir(self.work_dir, target) / RESULT
         return there.is_file() and there.stat().st_mtime >= own.stat().st_mtime
 
-    def training(self, args: argparse.Namespace, gpus: int) -> Job:
-        command = [*launch(HERE / "train_gtav.py", gpus), "--source", self.source,
+    def training(self, args: argparse.Namespace, launch: Launch) -> Job:
+        command = [*launch.command(HERE / "train_gtav.py"), "--source", self.source,
                    "--seed", str(self.seed), "--work-dir", str(self.work_dir), "--resume",
                    *FLAGS[self.arm], *_roots(args),
                    *(["--config", args.config] if args.config else []),
@@ -55,8 +54,8 @@ class Run:
                    *shlex.split(args.train_args)]  # fmt: skip
         return Job(self.name, self.work_dir, tuple(command))
 
-    def evaluation(self, args: argparse.Namespace, gpus: int, targets: list[Domain]) -> Job:
-        command = [*launch(HERE / "eval_cityscapes.py", gpus), str(self.work_dir), *_roots(args),
+    def evaluation(self, args: argparse.Namespace, launch: Launch, targets: list[Domain]) -> Job:
+        command = [*launch.command(HERE / "eval_cityscapes.py"), str(self.work_dir), *_roots(args),
                    "--target", *(target.name for target in targets)]  # fmt: skip
         return Job(self.name, self.work_dir / "targets", tuple(command))
 
@@ -79,14 +78,14 @@ def main() -> None:
         for seed in (args.seeds if args.seeds is not None else known["seeds"])
         for arm in args.arms or manifest()["arms"]
     ]
-    gpus = int(os.environ.get("GPUS", 1))
+    launch = Launch.from_environment(args.launcher)
     max_iters = args.max_iters or known["max_iters"]
     to_train = [run for run in runs if read_result(run.work_dir, max_iters) is None]
-    training = [run.training(args, gpus) for run in to_train]
+    training = [run.training(args, launch) for run in to_train]
     to_evaluate = {
         run: [t for t in found if run in to_train or not run.is_evaluated(t)] for run in runs
     }
-    evaluation = [run.evaluation(args, gpus, todo) for run, todo in to_evaluate.items() if todo]
+    evaluation = [run.evaluation(args, launch, todo) for run, todo in to_evaluate.items() if todo]
     if args.dry_run:
         for job in [*training, *evaluation]:
             print(shlex.join(job.command))
@@ -96,7 +95,7 @@ def main() -> None:
           f"{len(evaluation)} to evaluate", file=sys.stderr)  # fmt: skip
     for target, reason in missing.items():
         print(f"missing: {target.title}: {reason}", file=sys.stderr)
-    at_once = args.jobs or (1 if gpus > 1 else None)
+    at_once = args.jobs or launch.at_once
     errors = run_jobs(training, at_once)
     unevaluated = run_jobs([job for job in evaluation if job.name not in errors], at_once)
 
@@ -134,6 +133,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--out", help="folder of runs and report "
                         "[work_dirs/domain_gen/SOURCE/NETWORK]")  # fmt: skip
     parser.add_argument("--jobs", type=int, help="trainings side by side [GPU: 1, CPU: the cores]")
+    parser.add_argument("--launcher", choices=["pytorch", "slurm"], default="pytorch",
+                        help="how GPUS processes are started: torchrun or srun")  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="print the commands, run nothing")
     parser.add_argument("--train-args", default="", metavar="'...'",
                         help="further flags for train_gtav.py; one alone with =: "

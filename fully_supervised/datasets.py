@@ -10,11 +10,14 @@ from core.engine.configs import ConfigError, load_config, set_data, set_data_roo
 from data import registry
 
 
-def fit_data(cfg: Config, name: str | None = None, root: str | None = None) -> Config:
+def fit_data(
+    cfg: Config, name: str | None = None, root: str | None = None, own: str | None = None
+) -> Config:
     """``cfg`` on a data set that is there.
 
     With ``name``, loaders, transforms, metric and number of classes are those of the data set.
-    Without, the config keeps its own; ``root`` moves it, and a Cityscapes config finds
+    Without, the config keeps its own loaders: of the data set ``own``, where that is known, else of
+    the folder that they name; ``root`` moves it, and a Cityscapes config finds
     ``data/raw/cityscapes`` by itself.
 
     Raises:
@@ -27,9 +30,20 @@ def fit_data(cfg: Config, name: str | None = None, root: str | None = None) -> C
         found = registry.locate(name, root)
         cfg = set_data(cfg, data, len(entry.classes))
     else:
-        found = _own_root(cfg, root)
+        found = registry.locate(own, root) if own else _own_root(cfg, root)
 
     set_data_root(cfg, found)
+    return cfg
+
+
+def data_of(name: str, root: str | None = None) -> Config:
+    """The loaders of one of our data sets, without a model.
+
+    Raises:
+        DataError: unknown name, or the data set is not where it should be.
+    """
+    cfg = load_config(registry.get(name).config)
+    set_data_root(cfg, registry.locate(name, root))
     return cfg
 
 

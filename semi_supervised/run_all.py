@@ -10,7 +10,6 @@ What is finished is skipped, what was cut goes on: the same command again.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shlex
 import sys
@@ -22,7 +21,7 @@ import yaml
 
 from core.engine.cli import main_line
 from core.engine.configs import ConfigError
-from core.engine.pool import Job, launch, run_jobs
+from core.engine.pool import Job, Launch, run_jobs
 from core.engine.run import RESULT, read_result
 from core.report import Report, write_report
 from data import registry
@@ -56,9 +55,9 @@ class Run:
     def name(self) -> str:
         return f"{self.model} {self.arm} seed {self.seed}"
 
-    def command(self, args: argparse.Namespace, gpus: int) -> list[str]:
+    def command(self, args: argparse.Namespace, launch: Launch) -> list[str]:
         root = args.data_root or str(registry.get(args.data).default_root)
-        return [*launch(HERE / "train_u2pl_hl.py", gpus), "--split", self.split,
+        return [*launch.command(HERE / "train_u2pl_hl.py"), "--split", self.split,
                 "--data", args.data, "--data-root", root, "--seed", str(self.seed),
                 "--work-dir", str(self.work_dir), "--resume", *FLAGS[self.arm],
                 *(["--max-iters", str(args.max_iters)] if args.max_iters else []),
@@ -82,9 +81,9 @@ def main() -> None:
         for model in [split_name(split, order)]
         for arm in args.arms or manifest["arms"]
     ]
-    gpus = int(os.environ.get("GPUS", 1))
+    launch = Launch.from_environment(args.launcher)
     jobs = [
-        Job(run.name, run.work_dir, tuple(run.command(args, gpus)))
+        Job(run.name, run.work_dir, tuple(run.command(args, launch)))
         for run in runs
         if read_result(run.work_dir, args.max_iters) is None
     ]
@@ -97,7 +96,7 @@ def main() -> None:
         args.data, args.data_root, labeled=False
     )  # a missing data set is told once, at the start
     print(f"{len(jobs)} of {len(runs)} runs to do", file=sys.stderr)
-    errors = run_jobs(jobs, args.jobs or (1 if gpus > 1 else None))
+    errors = run_jobs(jobs, args.jobs or launch.at_once)
 
     failed = [
         dict(model=r.model, title=r.model, arm=r.arm, seed=r.seed, error=errors[r.name])
@@ -160,6 +159,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--max-iters", type=int)
     parser.add_argument("--out", help="folder of runs and report [work_dirs/semi_supervised/DATA]")
     parser.add_argument("--jobs", type=int, help="trainings side by side [GPU: 1, CPU: the cores]")
+    parser.add_argument("--launcher", choices=["pytorch", "slurm"], default="pytorch",
+                        help="how GPUS processes are started: torchrun or srun")  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="print the commands, run nothing")
     parser.add_argument("--train-args", default="", metavar="'...'",
                         help="further flags for train_u2pl_hl.py, e.g. '--set trainer.epochs=100'; "

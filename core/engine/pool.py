@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+from core.engine.configs import ConfigError
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,73 @@ class Job:
     command: tuple[str, ...]
 
 
-def launch(script: Path, gpus: int) -> list[str]:
-    """How a training script is started on ``gpus`` GPUs (0 or 1: no launcher)."""
-    if gpus <= 1:
-        return [sys.executable, str(script)]
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={gpus}"]
-    return [sys.executable, *torchrun, str(script), "--launcher", "pytorch"]
+@dataclass(frozen=True)
+class Launch:
+    """How training scripts are started: alone, by torchrun on one or more machines, or by srun.
+
+    Attributes:
+        gpus: processes, one a GPU: on this machine (torchrun), or of all machines (srun).
+        launcher: ``"pytorch"`` (torchrun) or ``"slurm"`` (srun).
+        nodes, node_rank, address, port: of torchrun on several machines, on each of which the same
+            command runs.
+        slurm: flags of srun.
+    """
+
+    gpus: int = 1
+    launcher: str = "pytorch"
+    nodes: int = 1
+    node_rank: int = 0
+    address: str = "127.0.0.1"
+    port: int = 29500
+    slurm: tuple[str, ...] = ()
+
+    @classmethod
+    def from_environment(cls, launcher: str = "pytorch") -> Launch:
+        """From ``GPUS``, torchrun's ``NNODES NODE_RANK MASTER_ADDR MASTER_PORT``, and for srun
+        ``GPUS_PER_NODE`` [8], ``CPUS_PER_TASK`` [5], ``SRUN_ARGS``.
+
+        Raises:
+            ConfigError: one is not a number, or several machines without an address.
+        """
+        gpus, nodes = _number("GPUS", 1), _number("NNODES", 1)
+        if nodes > 1 and "MASTER_ADDR" not in os.environ:
+            raise ConfigError("NNODES needs MASTER_ADDR, the first machine's, and NODE_RANK on all")
+        each = min(gpus, _number("GPUS_PER_NODE", 8))
+        slurm = (f"--ntasks={gpus}", f"--ntasks-per-node={each}", f"--gres=gpu:{each}",
+                 f"--cpus-per-task={_number('CPUS_PER_TASK', 5)}", "--kill-on-bad-exit=1",
+                 *shlex.split(os.environ.get("SRUN_ARGS", "")))  # fmt: skip
+        address = os.environ.get("MASTER_ADDR", cls.address)
+        return cls(gpus, launcher, nodes, _number("NODE_RANK", 0), address,
+                   _number("MASTER_PORT", cls.port), slurm)  # fmt: skip
+
+    def command(self, script: Path) -> list[str]:
+        """The command up to the script's own flags."""
+        if self.launcher == "slurm":
+            return ["srun", *self.slurm, sys.executable, "-u", str(script), "--launcher", "slurm"]
+        if self.gpus * self.nodes <= 1:
+            return [sys.executable, str(script)]
+        where = ["--standalone"] if self.nodes == 1 else [
+            f"--nnodes={self.nodes}", f"--node_rank={self.node_rank}",
+            f"--master_addr={self.address}", f"--master_port={self.port}"]  # fmt: skip
+        torchrun = ["-m", "torch.distributed.run", *where, f"--nproc_per_node={self.gpus}"]
+        return [sys.executable, *torchrun, str(script), "--launcher", "pytorch"]
+
+    @property
+    def at_once(self) -> int | None:
+        """Trainings side by side: one where it takes several GPUs, else what fits."""
+        return 1 if self.gpus * self.nodes > 1 or self.launcher == "slurm" else None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the machine that writes the report."""
+        return self.node_rank == 0
+
+
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name, str(default))
+    if not text.isdigit():
+        raise ConfigError(f"{name}={text}: give a number")
+    return int(text)
 
 
 def run_jobs(jobs: Sequence[Job], at_once: int | None = None) -> dict[str, str]:

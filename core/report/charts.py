@@ -13,13 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from core.report.tables import ARMS, Row
+from core.report.tables import ARMS, VARIANTS, Row
 
 # Matplotlib knows no CSS variables: it draws in stand-in colours, replaced in the text of the SVG.
 INK, MUTED, RULE, PAPER = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04"
-ARM_COLOR = dict(zip(ARMS, ("#0a0b05", "#0a0b06", "#0a0b07", "#0a0b08"), strict=True))
+_NAMES = [*ARMS, *(f"variant-{i}" for i in range(1, VARIANTS + 1))]
+COLOR = {name: f"#0a0c{i:02x}" for i, name in enumerate(_NAMES)}  # by CSS variable
 _VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper"}
-_VARIABLES |= {color: arm for arm, color in ARM_COLOR.items()}
+_VARIABLES |= {color: name for name, color in COLOR.items()}
 
 _STYLE = {
     "font.size": 9,
@@ -105,7 +106,7 @@ def miou_chart(rows: Sequence[Row], span: float) -> str:
                 continue
             seen = [100 * value for value in row.miou.by_seed.values()]
             values += seen
-            color = ARM_COLOR[row.arm]
+            color = COLOR[row.color]
             axes.plot([100 * row.miou.mean] * 2, [y - 0.3, y + 0.3], color=color, linewidth=2.2)
             axes.plot(seen, [y] * len(seen), "o", color=color, markersize=6, markeredgecolor=PAPER)
         middle = (min(values) + max(values)) / 2 if values else 0
@@ -136,7 +137,7 @@ def class_chart(rows: Sequence[Row], classes: Sequence[str], baseline: str) -> s
             seen = [(y, stat) for y, stat in seen if stat]
             at = [y for y, _ in seen]
             mean = [100 * stat.mean for _, stat in seen]
-            color = ARM_COLOR[row.arm]
+            color = COLOR[row.color]
             if row.arm == "hl":
                 axes.barh(at, mean, height=0.6, color=color, alpha=0.4)
                 axes.errorbar(
@@ -180,25 +181,25 @@ def curve_chart(name: str, title: str, curves: Mapping[str, Sequence[Curve]], la
     Args:
         name: key of the curves; ``mIoU`` is drawn in percent.
         title: printed above.
-        curves: per arm, the ``[[iteration, value], ...]`` of each seed.
+        curves: per arm, by its CSS variable, the ``[[iteration, value], ...]`` of each seed.
         label: says what is drawn, and is unique.
     """
     with _Chart(3.4, 2.3, label) as (chart, axes):
-        for arm, of_arm in curves.items():
+        for arm_color, of_arm in curves.items():
             lines = [line for curve in of_arm if len(line := _thin(curve))]
             if not lines:
                 continue
             scale = 100 if name == "mIoU" else 1
             mark = "o" if max(map(len, lines)) == 1 else ""  # a line of one point is not seen
             for line in lines:
-                style = dict(color=ARM_COLOR[arm], linewidth=0.6, alpha=0.45, markersize=3)
+                style = dict(color=COLOR[arm_color], linewidth=0.6, alpha=0.45, markersize=3)
                 axes.plot(line[:, 0], scale * line[:, 1], mark + "-", **style)
             # Seeds may have logged at other iterations: mean where all of them have values.
             grid = max(lines, key=len)[:, 0]
             first, last = max(line[0, 0] for line in lines), min(line[-1, 0] for line in lines)
             grid = grid[(grid >= first) & (grid <= last)]
             mean = np.mean([np.interp(grid, line[:, 0], line[:, 1]) for line in lines], axis=0)
-            axes.plot(grid, scale * mean, color=ARM_COLOR[arm], linewidth=1.7)
+            axes.plot(grid, scale * mean, color=COLOR[arm_color], linewidth=1.7)
         axes.set_title(title)
         axes.margins(x=0.02)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))

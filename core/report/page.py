@@ -21,6 +21,7 @@ from core.report.tables import (
     number,
     percent,
     points,
+    score,
     times,
 )
 
@@ -102,14 +103,14 @@ def render_page(
 # Small parts.
 
 
-def _key(arm: str, shape: str = "") -> str:
-    color = f"background:var(--{arm});border-color:var(--{arm})"
+def _key(color: str, shape: str = "") -> str:
+    color = f"background:var(--{color});border-color:var(--{color})"
     return f'<span class="key {shape}" style="{color}"></span>'
 
 
 def _arm_legend(table: Table) -> str:
     arms = dict.fromkeys(row.arm for row in table.rows)
-    return _list("legend", [_key(arm) + escape(table.names[arm]) for arm in arms])
+    return _list("legend", [_key(table.colors[arm]) + escape(table.names[arm]) for arm in arms])
 
 
 def _list(kind: str, items: Sequence[str]) -> str:
@@ -146,7 +147,7 @@ def _grouped(table: Table, head: Sequence[str], cells: Callable[[Row], list[str]
             f'<tbody class="model"><tr><th class="l model" colspan="{len(head) + 1}">'
             f"{escape(rows[0].title)}</th></tr>"
         )
-        parts += [_cells([_key(row.arm) + escape(row.name), *cells(row)], 1) for row in rows]
+        parts += [_cells([_key(row.color) + escape(row.name), *cells(row)], 1) for row in rows]
         parts.append("</tbody>")
     return f'<div class="scroll"><table class="text">{"".join(parts)}</table></div>'
 
@@ -180,7 +181,7 @@ def _results(table: Table, notes: Sequence[str]) -> str:
     if not table.rows:
         return "<section><h2>Result</h2><p>There is no run yet.</p></section>"
     head = ["n", "mIoU, %", escape(table.delta_head), "Δ scale-matched"]
-    head += ["published mIoU", "published Δ"] * table.has_published
+    head += ["published", "published Δ", "ours − published"] * table.has_published
 
     def cells(row: Row) -> list[str]:
         ours = [
@@ -189,7 +190,7 @@ def _results(table: Table, notes: Sequence[str]) -> str:
             _mean_sd(row.delta_baseline, points),
             _mean_sd(row.delta_scaled, points),
         ]
-        theirs = [percent(row.published), points(row.published_delta)]
+        theirs = [percent(row.published), points(row.published_delta), points(row.to_published)]
         return ours + theirs * table.has_published
 
     parts = ["<section><h2>Result</h2>", _grouped(table, head, cells)]
@@ -259,7 +260,7 @@ def _curves(table: Table) -> str:
         drawn = []
         for name in sorted(names, key=lambda n: (n != "mIoU", n)):
             curves = {
-                row.arm: [
+                row.color: [
                     run["curves"][name]
                     for run in runs
                     if run["arm"] == row.arm and run.get("curves", {}).get(name)
@@ -292,8 +293,8 @@ def _classes(table: Table) -> str:
         others = [row for row in rows if row.arm != "baseline"]
         classes = table.classes_of(rows[0].model)
         colors = _class_colors(r for r in table.runs if r["model"] == rows[0].model)
-        head = ["Class", *(_key(row.arm) + escape(_short(row)) for row in rows)]
-        head += [_key(row.arm) + "Δ" for row in others]
+        head = ["Class", *(_key(row.color) + escape(_short(row)) for row in rows)]
+        head += [_key(row.color) + "Δ" for row in others]
         body = [
             _cells(
                 [
@@ -503,10 +504,10 @@ def _runs(table: Table, folders: Mapping[tuple, Path | None], base: Path) -> str
             _cells(
                 [
                     escape(run["model"]),
-                    _key(run["arm"]) + escape(table.names[run["arm"]]),
+                    _key(table.colors[run["arm"]]) + escape(table.names[run["arm"]]),
                     f"<code>{escape(os.path.relpath(folder, base))}</code>" if folder else NONE,
                     escape(str(run["seed"])),
-                    percent(number(run["mIoU"])),
+                    percent(score(run)),
                     *[percent(number(run.get("best_mIoU")))] * has_best,
                     _digits(number(run.get("seconds_per_iter"))),
                     NONE if memory is None else f"{memory:,.0f}",

@@ -8,11 +8,17 @@ CSS = """
   --mono: ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace;
   --paper: #fffefb; --ink: #1d1d1b; --muted: #62625d; --rule: #d9d8d0; --tint: #f5f4ee;
   --sup-only: #7a1f2f; --baseline: #70757c; --ce-scaled: #d98300; --hl: #0066ad;
+  --balanced: #2e7d4f; --ohem: #8a5a9e; --focal: #b0563f; --collected: #008b8b;
+  --variant-1: #7fb2d6; --variant-2: #00406b; --variant-3: #4aa59d; --variant-4: #8f7fc2;
+  --variant-5: #5a6b00;
 }
 @media screen and (prefers-color-scheme: dark) {
   :root {
     --paper: #16171a; --ink: #e6e5e0; --muted: #9d9d97; --rule: #37383d; --tint: #1f2024;
     --sup-only: #c04545; --baseline: #a3a9b1; --ce-scaled: #f0a63a; --hl: #5cb3ec;
+    --balanced: #6cc08f; --ohem: #c39bd6; --focal: #e0896f; --collected: #4fd1d1;
+    --variant-1: #b9dcf5; --variant-2: #3d86c2; --variant-3: #86d8d0; --variant-4: #b9adea;
+    --variant-5: #b4c64a;
   }
 }
 * { box-sizing: border-box; }

@@ -3,7 +3,9 @@
 A run result is the dict of a run's ``result.json``: ``model``, ``title``, ``arm``, ``seed``,
 ``mIoU`` and ``IoU`` (0 to 1; ``None`` for a class that does not occur), ``seconds_per_iter``,
 ``peak_memory_mib``, and what else the page shows; ``best_mIoU``, where it has one, is the best
-validation during the run. A failed run is ``model``, ``arm``, ``seed`` and ``error``. Values are 0
+validation during the run. ``foreground``, where it is there, is the class whose IoU counts in the
+place of the mean (text: fgIoU). An arm is a key of ``ARMS``, or one followed by its options
+(``hl c=0.5``). A failed run is ``model``, ``arm``, ``seed`` and ``error``. Values are 0
 to 1 in every object, in CSV and in JSON; percent, and points for differences, in Markdown and HTML.
 """
 
@@ -22,9 +24,16 @@ from typing import Any
 ARMS = {
     "sup-only": "SupOnly",
     "baseline": "Baseline (CE)",
+    "balanced": "Balanced CE",
+    "ohem": "OHEM",
+    "focal": "Focal loss",
     "ce-scaled": "Scale-matched CE",
+    "collected": "Collected HL",
     "hl": "+HL",
 }
+RIVALS = ("balanced", "ohem", "focal", "collected")
+VARIANTS = 5  # arms with options that can be told apart by colour
+PUBLISHED = ["Published", "Published Δ", "Ours − published"]  # headings
 NONE = "–"  # an en dash: nothing was measured here
 
 Result = Mapping[str, Any]
@@ -66,9 +75,10 @@ class Row:
     title: str
     arm: str
     name: str  # the arm as readers see it
+    color: str  # its CSS variable on the page
     miou: Stat | None
     delta_baseline: Stat | None  # mIoU minus the baseline's, paired by seed
-    delta_scaled: Stat | None  # hl only: mIoU minus scale-matched CE's, paired by seed
+    delta_scaled: Stat | None  # of arms with an HL map: minus scale-matched CE's, paired
     seconds_per_iter: float | None  # median over seeds
     peak_memory_mib: float | None  # median over seeds
     time_ratio: float | None  # to the baseline of the same model
@@ -77,6 +87,7 @@ class Row:
     delta_iou: dict[str, Stat | None]  # per class, minus the baseline's, paired by seed
     published: float | None  # mIoU, 0 to 1
     published_delta: float | None  # minus the published baseline
+    to_published: float | None  # our mean minus the published figure
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,7 @@ class Table:
     runs: list[dict[str, Any]]  # the finished runs behind the rows
     failed: list[dict[str, Any]]
     names: dict[str, str]  # of every arm
+    colors: dict[str, str]  # CSS variable of every arm that occurs
     baseline: str  # its name within a sentence
     group: str  # what a model is called in a heading
     warnings: list[str] = field(default_factory=list)
@@ -123,6 +135,17 @@ def number(value: Any) -> float | None:
     return float(value)
 
 
+def score(run: Result) -> float | None:
+    """What a run is compared by, 0 to 1: its mIoU, or the IoU of its ``foreground`` class."""
+    name = run.get("foreground")
+    return number(run["IoU"].get(name) if name else run.get("mIoU"))
+
+
+def kind(arm: str) -> str:
+    """The key of ``ARMS`` that an arm with options, such as ``hl c=0.5``, belongs to."""
+    return arm.partition(" ")[0]
+
+
 def split(results: Sequence[Result]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Finished runs and failed ones; a run whose mIoU is no number has failed.
 
@@ -132,14 +155,14 @@ def split(results: Sequence[Result]) -> tuple[list[dict[str, Any]], list[dict[st
     done, failed, seen = [], [], set()
     for result in results:
         key = (result["model"], result["arm"], result["seed"])
-        if result["arm"] not in ARMS:
+        if kind(result["arm"]) not in ARMS:
             raise ValueError(f"unknown arm {result['arm']!r} of {key}; known: {', '.join(ARMS)}")
         if key in seen:
             raise ValueError(f"two results for model {key[0]}, arm {key[1]}, seed {key[2]}")
         seen.add(key)
         if "error" in result:
             failed.append(dict(result))
-        elif number(result.get("mIoU")) is None:
+        elif score(result) is None:
             failed.append({**result, "error": "its mIoU is not a number"})
         else:
             done.append(dict(result))
@@ -193,37 +216,46 @@ def summarize(
     names = {**ARMS, **arm_names}
     runs, failed = split(results)
     models = list(dict.fromkeys(result["model"] for result in results))
-    arms = [arm for arm in ARMS if any(result["arm"] == arm for result in results)]
+    seen = dict.fromkeys(result["arm"] for result in results)
+    arms = sorted(seen, key=lambda arm: list(ARMS).index(kind(arm)))  # stable: as they came
+    names |= {arm: f"{names[kind(arm)]}, {arm.partition(' ')[2]}" for arm in arms if " " in arm}
+    variants = [arm for arm in arms if " " in arm]
+    colors = {arm: f"variant-{variants.index(arm) % VARIANTS + 1}" if arm in variants else arm
+              for arm in arms}  # fmt: skip
     runs.sort(key=lambda r: (models.index(r["model"]), arms.index(r["arm"]), r["seed"]))
     classes = list(dict.fromkeys(name for run in runs for name in run.get("IoU", {})))
 
     rows = []
     for model in models:
-        of = {arm: [r for r in runs if r["model"] == model and r["arm"] == arm] for arm in ARMS}
+        of = {arm: [r for r in runs if r["model"] == model and r["arm"] == arm] for arm in arms}
         title = next((r["title"] for r in results if r["model"] == model and "title" in r), model)
-        miou = {arm: Stat.of({r["seed"]: number(r["mIoU"]) for r in of[arm]}) for arm in ARMS}
-        iou = {arm: {name: _class_iou(of[arm], name) for name in classes} for arm in ARMS}
-        seconds = {arm: _median(of[arm], "seconds_per_iter") for arm in ARMS}
-        memory = {arm: _median(of[arm], "peak_memory_mib") for arm in ARMS}
+        miou = {arm: Stat.of({r["seed"]: score(r) for r in of[arm]}) for arm in arms}
+        iou = {arm: {name: _class_iou(of[arm], name) for name in classes} for arm in arms}
+        seconds = {arm: _median(of[arm], "seconds_per_iter") for arm in arms}
+        memory = {arm: _median(of[arm], "peak_memory_mib") for arm in arms}
         paper = {arm: value / 100 for arm, value in (published or {}).get(model, {}).items()}
         for arm in arms:
             compared = arm != "baseline"
+            mapped = kind(arm) in ("hl", "collected")
             rows.append(
                 Row(
                     model=model,
                     title=title,
                     arm=arm,
                     name=names[arm],
+                    color=colors[arm],
                     miou=miou[arm],
-                    delta_baseline=Stat.paired(miou[arm], miou["baseline"] if compared else None),
-                    delta_scaled=Stat.paired(miou[arm], miou["ce-scaled"] if arm == "hl" else None),
+                    delta_baseline=Stat.paired(
+                        miou[arm], miou.get("baseline") if compared else None
+                    ),
+                    delta_scaled=Stat.paired(miou[arm], miou.get("ce-scaled") if mapped else None),
                     seconds_per_iter=seconds[arm],
                     peak_memory_mib=memory[arm],
-                    time_ratio=_ratio(seconds[arm], seconds["baseline"]),
-                    memory_ratio=_ratio(memory[arm], memory["baseline"]),
+                    time_ratio=_ratio(seconds[arm], seconds.get("baseline")),
+                    memory_ratio=_ratio(memory[arm], memory.get("baseline")),
                     iou=iou[arm],
                     delta_iou={
-                        name: Stat.paired(iou[arm][name], iou["baseline"][name])
+                        name: Stat.paired(iou[arm][name], iou.get("baseline", {}).get(name))
                         for name in classes
                         if compared
                     },
@@ -231,10 +263,13 @@ def summarize(
                     published_delta=paper[arm] - paper["baseline"]
                     if compared and arm in paper and "baseline" in paper
                     else None,
+                    to_published=miou[arm].mean - paper[arm]
+                    if miou[arm] and arm in paper
+                    else None,
                 )
             )
     baseline = arm_names.get("baseline", "the baseline")
-    return Table(rows, classes, runs, failed, names, baseline, group, _unlike(runs))
+    return Table(rows, classes, runs, failed, names, colors, baseline, group, _unlike(runs))
 
 
 def _class_iou(runs: Sequence[Result], name: str) -> Stat | None:
@@ -292,7 +327,7 @@ def _compare(name: str, delta: Stat | None, other: str) -> str:
 
 
 def findings(table: Table) -> dict[str, list[str]]:
-    """What the numbers say about HL, sentence by sentence, by model.
+    """What the numbers say about HL and its rivals, sentence by sentence, by model.
 
     A difference counts as seen only if its mean exceeds the standard deviation of the per-seed
     differences. Scale-matched CE is compared too: HL enlarges the loss, hence the step, and that
@@ -303,7 +338,11 @@ def findings(table: Table) -> dict[str, list[str]]:
     for model, rows in table.models.items():
         arms = {row.arm: row for row in rows}
         base, hl, sup_only = arms.get("baseline"), arms.get("hl"), arms.get("sup-only")
-        sentences = []
+        sentences = [
+            _compare(row.name, row.delta_baseline, table.baseline)
+            for row in rows
+            if kind(row.arm) in RIVALS and base
+        ]
         if hl:
             sentences.append(_compare(hl.name, hl.delta_baseline, table.baseline))
         if hl and "ce-scaled" in arms:
@@ -351,8 +390,9 @@ def main_table(table: Table) -> str:
             ]
             if table.has_published:
                 cells += [percent(row.published), points(row.published_delta)]
+                cells += [points(row.to_published)]
             body.append(cells)
-    return _grid(head + ["Published", "Published Δ"] * table.has_published, body, left=2)
+    return _grid(head + PUBLISHED * table.has_published, body, left=2)
 
 
 def class_table(table: Table, model: str) -> str:

@@ -14,10 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import yaml
 
-from core.convert import to_hl
-from core.engine.configs import load_config
 from data import registry
 
 SMALL = "fully_supervised/configs/pspnet_r18-w16.py"
@@ -35,11 +32,11 @@ class Sources(HTMLParser):
 def test_run_all_compares_resumes_and_reports(command, finish, camvid, tmp_path, refused):
     """Cut by SIGINT, started again, finished, skipped: the whole life of an experiment."""
     arguments = ("--data", "camvid", "--data-root", camvid, "--max-iters", 8, "--seeds", 0,
-                 "--models", "pspnet_r18-w16", "ocrnet_r18-w16", "--out", tmp_path, "--jobs", 2,
+                 "--only", "pspnet_r18-w16", "ocrnet_r18-w16", "--out", tmp_path, "--jobs", 2,
                  "--train-args", "--cfg-options default_hooks.checkpoint.interval=1")  # fmt: skip
     process = command("-m fully_supervised.run_all", *arguments)
     end = time.monotonic() + 200
-    while not list(tmp_path.glob("*/*/iter_*.pth")):
+    while not list(tmp_path.glob("camvid/*/*/iter_*.pth")):
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < end
         time.sleep(0.1)
@@ -51,17 +48,17 @@ def test_run_all_compares_resumes_and_reports(command, finish, camvid, tmp_path,
     code, out, err = finish("-m fully_supervised.run_all", *arguments)
     assert code == 0, err
     assert "OCRNet, ResNet-18 at quarter width" in out and "+HL" in out
-    rows = list(csv.DictReader((tmp_path / "results.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "camvid/results.csv").open()))
     assert len(rows) == 6
     assert {row["arm"] for row in rows} == {"baseline", "ce-scaled", "hl"}
     page = Sources()
-    page.feed((tmp_path / "index.html").read_text())
+    page.feed((tmp_path / "camvid/index.html").read_text())
     assert page.found and all(s.startswith(("data:", "#")) for s in page.found)
 
-    times = [p.stat().st_mtime_ns for p in sorted(tmp_path.glob("*/*/result.json"))]
+    times = [p.stat().st_mtime_ns for p in sorted(tmp_path.glob("camvid/*/*/result.json"))]
     code, out, err = finish("-m fully_supervised.run_all", *arguments)
     assert code == 0 and "0 of 6 runs" not in out
-    assert times == [p.stat().st_mtime_ns for p in sorted(tmp_path.glob("*/*/result.json"))]
+    assert times == [p.stat().st_mtime_ns for p in sorted(tmp_path.glob("camvid/*/*/result.json"))]
 
     wrong = ["--max-iters" if a == "--max-iters" else 9 if a == 8 else a for a in arguments]
     assert "is of 8 iterations, now 9 are asked" in refused(
@@ -157,16 +154,14 @@ def test_wrong_label_ids_are_named_in_evaluation(finish, camvid, tmp_path, refus
 
 def test_a_failing_run_does_not_stop_the_others(finish, camvid, tmp_path):
     """The OCRNet folder cannot be written; the table has the rest and says so; exit code 1."""
-    (tmp_path / "ocrnet_r18-w16").mkdir()
-    blocked = tmp_path / "ocrnet_r18-w16/hl-seed0"
-    blocked.mkdir()
-    (blocked / "iter_4.pth").mkdir()  # a folder where the checkpoint goes
+    blocked = tmp_path / "camvid/ocrnet_r18-w16/hl-seed0"
+    (blocked / "iter_4.pth").mkdir(parents=True)  # a folder where the checkpoint goes
     code, out, err = finish("-m fully_supervised.run_all", "--data", "camvid", "--data-root",
-                            camvid, "--max-iters", 4, "--seeds", 0, "--arms", "hl", "--models",
+                            camvid, "--max-iters", 4, "--seeds", 0, "--arms", "hl", "--only",
                             "pspnet_r18-w16", "ocrnet_r18-w16", "--out", tmp_path)  # fmt: skip
     assert code == 1, err
     assert "ocrnet_r18-w16" in out and "could not be written" in out
-    results = json.loads((tmp_path / "pspnet_r18-w16/hl-seed0/result.json").read_text())
+    results = json.loads((tmp_path / "camvid/pspnet_r18-w16/hl-seed0/result.json").read_text())
     assert results["max_iters"] == 4
 
 
@@ -177,16 +172,10 @@ def test_dry_run_prints_the_published_protocol(finish, tmp_path):
     lines = out.strip().splitlines()
     assert len(lines) == 9
     assert all("--nproc_per_node=4" in line and "--launcher pytorch" in line for line in lines)
-    assert "--weighting hl" in lines[2] and "pspnet_r18-d8" in lines[2]
-
-
-def test_manifest_names_configs_that_can_be_read(root, monkeypatch):
-    monkeypatch.chdir(root)
-    manifest = yaml.safe_load((root / "fully_supervised/experiments.yaml").read_text())
-    for entry in manifest["models"].values():
-        to_hl(load_config(entry["config"]))
-    for data in manifest["data"].values():
-        assert set(data["models"]) <= manifest["models"].keys()
+    assert (
+        "--weighting hl" in lines[2]
+        and "train.py --launcher pytorch cityscapes/pspnet_r18 " in lines[2]
+    )
 
 
 def test_plain_torch_example_trains(root, tmp_path, monkeypatch, capsys):

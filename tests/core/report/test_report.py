@@ -226,8 +226,8 @@ def test_incomparable_runs_are_named(results):
 
 
 def test_unknown_arm_and_doubled_run_are_refused(results):
-    with pytest.raises(ValueError, match="unknown arm 'focal'"):
-        summarize([run("focal", 0, 0.4)])
+    with pytest.raises(ValueError, match="unknown arm 'hinge c=1'"):
+        summarize([run("hinge c=1", 0, 0.4)])
     with pytest.raises(ValueError, match="two results for model net, arm hl, seed 2"):
         summarize([*results, run("hl", 2, 0.4)])
 
@@ -501,3 +501,30 @@ def test_groups_with_different_classes_keep_them_apart(tmp_path):
     # Each legend stands before the pictures that it is of.
     order = [pictures.index(x) for x in ("rgb(128,64,128)", "town_1", "rgb(4,5,6)", "dusk_0")]
     assert order == sorted(order)
+
+
+def test_arms_with_options_rivals_and_foreground(tmp_path):
+    """Each variant has a row, a name and a colour of its own; text counts by its own IoU."""
+    arms = ["hl c=0.5", "baseline", "hl", "focal", "hl c=0.01", "ce-scaled"]
+    scores = [run(arm, seed, 0.3 + i / 100 + seed / 1000) for i, arm in enumerate(arms)
+              for seed in (0, 1)]  # fmt: skip
+    table = summarize(scores, {"net": {"baseline": 30.0, "hl c=0.5": 33.0}})
+    assert [row.arm for row in table.rows] == [
+        "baseline", "focal", "ce-scaled", "hl c=0.5", "hl", "hl c=0.01"]  # fmt: skip
+    by_arm = {row.arm: row for row in table.rows}
+    assert by_arm["hl c=0.5"].name == "+HL, c=0.5" and by_arm["focal"].name == "Focal loss"
+    assert len({row.color for row in table.rows}) == 6
+    assert by_arm["hl c=0.5"].delta_scaled is not None and by_arm["focal"].delta_scaled is None
+    assert by_arm["hl c=0.5"].published_delta == pytest.approx(0.03)
+    ours = by_arm["hl c=0.5"]
+    assert ours.to_published == pytest.approx(ours.miou.mean - 0.33)
+    assert "Ours − published" in main_table(table)
+    assert any("Focal loss" in sentence for sentence in findings(table)["net"])
+    page = page_of(tmp_path, scores)
+    for row in table.rows:
+        assert f"var(--{row.color})" in page
+        assert f"--{row.color}: #" in page
+
+    text = dict(run("hl", 0, 0.8), IoU={"background": 0.98, "text": 0.6}, foreground="text")
+    (row,) = summarize([text]).rows
+    assert row.miou.mean == 0.6

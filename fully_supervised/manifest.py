@@ -1,0 +1,143 @@
+"""``experiments.yaml``: the paper's tables, row by row, and the config of each model."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import yaml
+from mmengine.config import Config
+
+from core.engine.configs import ConfigError, load_config, scale_schedule, set_data
+from data import registry
+
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Model:
+    """An entry of ``models``; a name with a slash is of that data set."""
+
+    name: str
+    title: str
+    base: str
+    loaders: str | None = None
+    max_iters: int | None = None
+    gpus: int = 4
+    change: Mapping = field(default_factory=dict, compare=False)
+    needs: Sequence[str] = field(default=(), compare=False)
+
+    @property
+    def data(self) -> str | None:
+        """The data set that the row is of, None for a model that goes with any."""
+        data, slash, _ = self.name.partition("/")
+        return data if slash else None
+
+    @property
+    def missing(self) -> list[str]:
+        """What it needs and cannot be imported here."""
+        return [name for name in self.needs if not _can_import(name)]
+
+    def config(self) -> Config:
+        """The whole mmseg config, with the published schedule.
+
+        Raises:
+            ConfigError: something that it needs is not here.
+        """
+        if self.missing:
+            raise ConfigError(f"{self.name} needs {' and '.join(self.missing)}, not installed here")
+        cfg = load_config(_path(self.base))
+        if self.loaders:
+            classes = registry.get(self.data).classes
+            cfg = set_data(cfg, load_config(_path(self.loaders)), len(classes))
+        if self.max_iters:
+            scale_schedule(cfg, self.max_iters)
+        cfg.merge_from_dict(copy.deepcopy(dict(self.change)))
+        return cfg
+
+
+@dataclass(frozen=True)
+class Table:
+    """An entry of ``tables``: models by name with their published mIoU in percent, by arm."""
+
+    name: str
+    title: str
+    arms: tuple[str, ...]
+    rows: Mapping[str, Mapping[str, float]] = field(compare=False)
+    sweep: str | None = None
+
+
+@cache
+def read() -> dict:
+    """The file as it is."""
+    return yaml.safe_load((HERE / "experiments.yaml").read_text())
+
+
+@cache
+def models() -> dict[str, Model]:
+    """All models by name."""
+    return {name: Model(name, **entry) for name, entry in read()["models"].items()}
+
+
+@cache
+def tables() -> dict[str, Table]:
+    """All tables by name, in their order."""
+    arms = tuple(read()["arms"])
+    return {
+        name: Table(name, entry["title"], tuple(entry.get("arms", arms)), entry["rows"],
+                    entry.get("sweep"))
+        for name, entry in read()["tables"].items()
+    }  # fmt: skip
+
+
+def model(name: str) -> Model:
+    """The model of that name.
+
+    Raises:
+        ConfigError: there is none; the names that come near.
+    """
+    if name not in models():
+        near = difflib.get_close_matches(name, models(), 3) or list(models())[:3]
+        raise ConfigError(
+            f"unknown row {name!r}; near it: {', '.join(near)}; --list prints them all"
+        )
+    return models()[name]
+
+
+def fit_batch(cfg: Config, published_gpus: int, gpus: int) -> dict[str, float]:
+    """In place: the batch size of a config made for ``published_gpus`` GPUs, for ``gpus``.
+
+    A GPU gets as many images as published, fewer where more GPUs share the same batch. Where the
+    batch of all becomes another, the learning rate is multiplied by its ratio and the number of
+    iterations divided by it: as many images are seen (the linear scaling rule, Goyal et al. 2017).
+
+    Returns:
+        ``batch_size`` (of all GPUs), ``published_batch_size`` and ``lr_factor``.
+    """
+    each = cfg.train_dataloader.batch_size
+    published = each * published_gpus
+    each = max(1, min(each, published // gpus))
+    factor = each * gpus / published
+    cfg.train_dataloader.batch_size = each
+    if factor != 1:
+        cfg.optim_wrapper.optimizer.lr *= factor
+        scale_schedule(cfg, round(cfg.train_cfg.max_iters / factor))
+    return dict(batch_size=each * gpus, published_batch_size=published, lr_factor=factor)
+
+
+def _path(name: str) -> str:
+    """mmseg's own by name; ours by path, wherever the call comes from."""
+    return name if name.startswith("mmseg::") else str(HERE.parent / name)
+
+
+def _can_import(name: str) -> bool:
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        return False
+    return True

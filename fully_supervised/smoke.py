@@ -1,0 +1,211 @@
+"""Train rows of the paper's tables two steps each, at reduced size, on this machine's CPU or GPU.
+
+Every arm of every row runs through the same engine as a real training, on a few small random
+images with the row's number of classes: a check that all can be built, trained and evaluated.
+
+    python fully_supervised/smoke.py                  # every row of every table
+    python fully_supervised/smoke.py --one-per-architecture
+    python fully_supervised/smoke.py --only cityscapes/psanet_r101 --arms hl
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+try:
+    from mmengine.config import Config
+    from mmengine.logging import MessageHub, MMLogger
+    from mmengine.registry import DefaultScope
+    from mmengine.visualization import Visualizer
+    from mmseg.visualization import SegLocalVisualizer
+
+    from core.engine.cli import main_line
+    from core.engine.configs import (
+        prepare,
+        scale_schedule,
+        set_data,
+        set_data_root,
+        walk,
+        without_pretrained,
+    )
+    from core.engine.run import train
+    from core.weighting import with_weighting
+    from data.errors import DataError
+    from fully_supervised import manifest
+    from fully_supervised.manifest import Model
+    from fully_supervised.train import parse_options
+except ModuleNotFoundError as error:
+    raise SystemExit(f"error: {error}; set up with: source setup.sh") from error
+
+STEPS = 2
+CROP = (64, 64)
+# Its pooling window is 49 pixels of features at 1/8.
+CROPS = {"LRASPPHead": (512, 512)}
+
+
+def trainings(names: list[str] | None, arms: list[str] | None) -> Iterator[tuple[Model, str]]:
+    """Model and arm of every row of every table, each once."""
+    seen = set()
+    for table in manifest.tables().values():
+        for name in table.rows:
+            for arm in table.arms:
+                wanted = (not names or name in names) and (not arms or arm in arms)
+                if wanted and (name, arm) not in seen:
+                    seen.add((name, arm))
+                    yield manifest.model(name), arm
+
+
+def one_per_architecture() -> list[str]:
+    """The first row of every architecture, by the type of its last decode head."""
+    found: dict[str, str] = {}
+    for table in manifest.tables().values():
+        for name in table.rows:
+            if not manifest.model(name).missing:
+                found.setdefault(_head(manifest.model(name).config()), name)
+    return list(found.values())
+
+
+def _head(cfg: Config) -> str:
+    head = cfg.model.decode_head
+    return (head[-1] if isinstance(head, list | tuple) else head).type
+
+
+def write_images(root: Path, num_classes: int, size: tuple[int, int]) -> None:
+    """Two training images and one for validation, 8-bit labels with void in them."""
+    rng = np.random.default_rng(0)
+    for split, number in (("train", 2), ("val", 1)):
+        for part in ("images", "labels"):
+            (root / part / split).mkdir(parents=True, exist_ok=True)
+        for i in range(number):
+            coarse = rng.integers(0, num_classes, (size[0] // 16, size[1] // 16))
+            label = np.kron(coarse, np.ones((16, 16))).astype(np.uint8)
+            image = rng.integers(0, 255, (*size, 3)).astype(np.uint8)
+            label[:4] = 255
+            cv2.imwrite(str(root / "images" / split / f"{i}.png"), image)
+            cv2.imwrite(str(root / "labels" / split / f"{i}.png"), label)
+
+
+def small(model: Model, arm: str, root: Path, num_classes: int, size: tuple[int, int]) -> Config:
+    """The row's config at reduced size: small crops, ResNets of 101 layers with 50, no download."""
+    names = [f"class {i}" for i in range(num_classes)]
+    metainfo = dict(classes=names, palette=[[i, i, i] for i in range(num_classes)])
+    load = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")]
+    pipeline = [*load, dict(type="RandomCrop", crop_size=size), dict(type="RandomFlip", prob=0.5),
+                dict(type="PackSegInputs")]  # fmt: skip
+
+    def loader(split: str, sampler: str, pipeline: list, batch_size: int) -> dict:
+        dataset = dict(type="BaseSegDataset", data_root=str(root), metainfo=metainfo,
+                       img_suffix=".png", seg_map_suffix=".png", reduce_zero_label=False,
+                       data_prefix=dict(img_path=f"images/{split}", seg_map_path=f"labels/{split}"),
+                       pipeline=pipeline)  # fmt: skip
+        return dict(batch_size=batch_size, num_workers=0, sampler=dict(type=sampler),
+                    dataset=dataset)  # fmt: skip
+
+    test = loader("val", "DefaultSampler", [*load, dict(type="PackSegInputs")], 1)
+    evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
+    data = Config(dict(
+        crop_size=size, data_root=str(root), dataset_type="BaseSegDataset",
+        train_dataloader=loader("train", "InfiniteSampler", pipeline, 2), val_dataloader=test,
+        test_dataloader=test, val_evaluator=evaluator, test_evaluator=evaluator))  # fmt: skip
+    cfg = set_data(model.config(), data, num_classes)
+    set_data_root(cfg, root)
+    without_pretrained(cfg)
+
+    def shallow(node: dict) -> None:
+        if node.get("depth") == 101:
+            node["depth"] = 50
+
+    walk(cfg.model.backbone, shallow)
+    weighting, *options = arm.split()
+    weights = [1.0 + i / num_classes for i in range(num_classes)]
+    cfg = with_weighting(
+        cfg,
+        "ce" if weighting == "baseline" else weighting,
+        class_weight=weights if weighting == "balanced" else None,
+        **parse_options(options),
+    )
+    scale_schedule(cfg, STEPS)
+    cfg.train_cfg.val_interval = STEPS
+    # Checkpoints are tested elsewhere, and those of the large models would fill a disk.
+    cfg.default_hooks.checkpoint = dict(type="CheckpointHook", interval=10**9, save_last=False)
+    return cfg
+
+
+def run(model: Model, arm: str, folder: Path) -> float:
+    """Train two steps, evaluate; the time that it took, in seconds."""
+    start = time.perf_counter()
+    cfg = model.config()
+    head = cfg.model.decode_head
+    num_classes = (head[-1] if isinstance(head, list | tuple) else head).num_classes
+    size = CROPS.get(_head(cfg), CROP)
+    root = folder / f"images-{num_classes}-{size[0]}"
+    if not root.is_dir():
+        write_images(root, num_classes, size)
+    title = f"{model.name} {arm}"
+    work_dir = folder / title.replace("/", "-").replace(" ", "-")
+    cfg = prepare(
+        small(model, arm, root, num_classes, size), work_dir=work_dir, title=title, seed=0
+    )
+    cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook["type"] != "PanelHook"]
+    result = train(cfg, pictures=0, model=model.name, arm=arm, seed=0)
+    if not 0 <= result["mIoU"] <= 1:
+        raise ValueError(f"mIoU is {result['mIoU']}")
+    shutil.rmtree(work_dir)
+    return time.perf_counter() - start
+
+
+def forget() -> None:
+    """Drop mmengine's global objects: the next runner in this process makes its own."""
+    for cls in (MMLogger, MessageHub, Visualizer, SegLocalVisualizer, DefaultScope):
+        cls._instance_dict.clear()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", metavar="ROW", help="rows by name")
+    parser.add_argument("--arms", nargs="+", metavar="ARM", help="of those that a table has")
+    parser.add_argument("--one-per-architecture", action="store_true",
+                        help="the first row of each, in baseline and HL")  # fmt: skip
+    args = parser.parse_args()
+    if args.one_per_architecture:
+        args.only, args.arms = one_per_architecture(), args.arms or ["baseline", "hl"]
+    for name in args.only or []:
+        manifest.model(name)
+
+    done, failed, skipped = 0, [], {}
+    with tempfile.TemporaryDirectory() as folder:
+        for model, arm in trainings(args.only, args.arms):
+            if model.missing:
+                skipped[model.name] = f"needs {', '.join(model.missing)}"
+                continue
+            try:
+                seconds = run(model, arm, Path(folder))
+            except Exception as error:  # the next row is to be tried, whatever this one stumbled on
+                traceback.print_exc()
+                failed.append(f"{model.name} {arm}: {error!r}")
+                continue
+            finally:
+                forget()
+            done += 1
+            print(f"ok  {model.name:<34} {arm:<16} {seconds:5.1f} s", flush=True)
+    for name, reason in skipped.items():
+        print(f"skipped  {name}: {reason}")
+    print(f"{done} trainings of {STEPS} steps, {len(skipped)} rows skipped, {len(failed)} failed")
+    if failed:
+        sys.exit("error: " + "; ".join(failed))
+
+
+if __name__ == "__main__":
+    main_line(main, DataError)
