@@ -49,8 +49,9 @@ except ModuleNotFoundError as error:
 
 STEPS = 2
 CROP = (64, 64)
+HEAD_CHANNELS = 32
 # Its pooling window is 49 pixels of features at 1/8.
-CROPS = {"LRASPPHead": (512, 512)}
+CROPS = {"LRASPPHead": (400, 400)}
 
 
 def trainings(names: list[str] | None, arms: list[str] | None) -> Iterator[tuple[Model, str]]:
@@ -96,7 +97,8 @@ def write_images(root: Path, num_classes: int, size: tuple[int, int]) -> None:
 
 
 def small(model: Model, arm: str, root: Path, num_classes: int, size: tuple[int, int]) -> Config:
-    """The row's config at reduced size: small crops, ResNets of 101 layers with 50, no download."""
+    """The row's config at reduced size: small crops, ResNets of 101 layers with 50, heads of 32
+    channels, PSANet's mask of the crop's size, no download."""
     names = [f"class {i}" for i in range(num_classes)]
     metainfo = dict(classes=names, palette=[[i, i, i] for i in range(num_classes)])
     load = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")]
@@ -121,11 +123,15 @@ def small(model: Model, arm: str, root: Path, num_classes: int, size: tuple[int,
     set_data_root(cfg, root)
     without_pretrained(cfg)
 
-    def shallow(node: dict) -> None:
+    def reduce(node: dict) -> None:
         if node.get("depth") == 101:
             node["depth"] = 50
+        if "num_classes" in node:
+            node["channels"] = min(node["channels"], HEAD_CHANNELS)
+        if "mask_size" in node:
+            node["mask_size"] = (size[0] // 8 + 1, size[1] // 8 + 1)
 
-    walk(cfg.model.backbone, shallow)
+    walk(cfg.model, reduce)
     weighting, *options = arm.split()
     weights = [1.0 + i / num_classes for i in range(num_classes)]
     cfg = with_weighting(

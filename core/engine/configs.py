@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +14,26 @@ import mmengine.config.utils as mmengine_config
 import torch
 from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
+from yapf.yapflib import yapf_api
 
 # The fork is installed under another name than mmengine looks for when it reads `mmseg::...`.
 mmengine_config.MODULE2PACKAGE["mmseg"] = "onedl-mmsegmentation"
+
+
+# A run writes its config out five times, and once a checkpoint; yapf takes seconds each time.
+_format_code = yapf_api.FormatCode
+
+
+@functools.lru_cache(maxsize=8)
+def _formatted(text: str, options: tuple, style: tuple) -> tuple:
+    return _format_code(text, style_config=dict(style), **dict(options))
+
+
+def _format_once(text: str, style_config: dict, **options: Any) -> tuple:
+    return _formatted(text, tuple(options.items()), tuple(style_config.items()))
+
+
+yapf_api.FormatCode = _format_once  # where mmengine's Config.pretty_text looks it up
 
 
 class ConfigError(ValueError):

@@ -32,7 +32,7 @@ class Sources(HTMLParser):
 def test_run_all_compares_resumes_and_reports(command, finish, camvid, tmp_path, refused):
     """Cut by SIGINT, started again, finished, skipped: the whole life of an experiment."""
     arguments = ("--data", "camvid", "--data-root", camvid, "--max-iters", 8, "--seeds", 0,
-                 "--only", "pspnet_r18-w16", "ocrnet_r18-w16", "--out", tmp_path, "--jobs", 2,
+                 "--only", "ocrnet_r18-w16", "--out", tmp_path, "--jobs", 2,
                  "--train-args", "--cfg-options default_hooks.checkpoint.interval=1")  # fmt: skip
     process = command("-m fully_supervised.run_all", *arguments)
     end = time.monotonic() + 200
@@ -49,7 +49,7 @@ def test_run_all_compares_resumes_and_reports(command, finish, camvid, tmp_path,
     assert code == 0, err
     assert "OCRNet, ResNet-18 at quarter width" in out and "+HL" in out
     rows = list(csv.DictReader((tmp_path / "camvid/results.csv").open()))
-    assert len(rows) == 6
+    assert len(rows) == 3
     assert {row["arm"] for row in rows} == {"baseline", "ce-scaled", "hl"}
     page = Sources()
     page.feed((tmp_path / "camvid/index.html").read_text())
@@ -57,7 +57,7 @@ def test_run_all_compares_resumes_and_reports(command, finish, camvid, tmp_path,
 
     times = [p.stat().st_mtime_ns for p in sorted(tmp_path.glob("camvid/*/*/result.json"))]
     code, out, err = finish("-m fully_supervised.run_all", *arguments)
-    assert code == 0 and "0 of 6 runs" not in out
+    assert code == 0 and "0 of 3 runs" not in out
     assert times == [p.stat().st_mtime_ns for p in sorted(tmp_path.glob("camvid/*/*/result.json"))]
 
     wrong = ["--max-iters" if a == "--max-iters" else 9 if a == 8 else a for a in arguments]
@@ -132,14 +132,14 @@ def copied(camvid, target):
     return target
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_broken_files_are_named_in_training(workers, finish, camvid, tmp_path, refused):
+def test_broken_files_are_named_in_training(finish, camvid, tmp_path, refused):
+    """By a loader's worker, whose errors come with a traceback before them."""
     folder = copied(camvid, tmp_path / "data")
     for path in folder.glob("images/train/*.jpg"):
         path.write_bytes(path.read_bytes()[:-200])
     done = finish("fully_supervised/train.py", SMALL, "--data", "camvid", "--data-root", folder,
                   "--max-iters", 2, "--work-dir", tmp_path / "work", "--cfg-options",
-                  f"train_dataloader.num_workers={workers}")  # fmt: skip
+                  "train_dataloader.num_workers=1")  # fmt: skip
     assert re.search(r"images/train/\d\.jpg: missing or truncated; copy it again", refused(done))
 
 
