@@ -19,6 +19,8 @@ from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
 from torch import Tensor
 
+from core.engine.sampling import is_whole
+
 FULL = 65535
 
 
@@ -54,8 +56,9 @@ def decode(path: str | Path) -> np.ndarray:
         raise MapError(
             f"{path}: no hardness map; fully_supervised/collect_hardness.py writes it"
         ) from error
-    whole = b"IEND\xaeB`\x82" in data[-64:]
-    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if whole else None
+    values = None
+    if is_whole(str(path)):
+        values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16 or values.ndim != 2:
         raise MapError(f"{path}: not a whole 16-bit map; delete it and collect it again")
     return values

@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.engine.cli import main_line
+from core.engine.cli import add_launch_flags, main_line
 from core.engine.pool import Job, Launch, run_jobs
 from core.engine.run import RESULT, read_result
 from data import domains
@@ -132,10 +132,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--max-iters", type=int)
     parser.add_argument("--out", help="folder of runs and report "
                         "[work_dirs/domain_gen/SOURCE/NETWORK]")  # fmt: skip
-    parser.add_argument("--jobs", type=int, help="trainings side by side [GPU: 1, CPU: the cores]")
-    parser.add_argument("--launcher", choices=["pytorch", "slurm"], default="pytorch",
-                        help="how GPUS processes are started: torchrun or srun")  # fmt: skip
-    parser.add_argument("--dry-run", action="store_true", help="print the commands, run nothing")
+    add_launch_flags(parser)
     parser.add_argument("--train-args", default="", metavar="'...'",
                         help="further flags for train_gtav.py; one alone with =: "
                         "--train-args=--amp")  # fmt: skip

@@ -34,14 +34,17 @@ except ModuleNotFoundError as error:
 
 def training_images(cfg: Config) -> Config:
     """``cfg`` with its training images, as they are prepared for inference, as test set."""
-    train = cfg.train_dataloader.dataset
-    while "pipeline" not in train:  # wrapped, as the engine does
-        train = train.dataset
-    test = cfg.test_dataloader.dataset
-    while "pipeline" not in test:
-        test = test.dataset
-    cfg.test_dataloader.dataset = dict(train, pipeline=test.pipeline)
+    pipeline = _unwrapped(cfg.test_dataloader.dataset).pipeline
+    train = _unwrapped(cfg.train_dataloader.dataset)
+    cfg.test_dataloader.dataset = dict(train, pipeline=pipeline)
     return cfg
+
+
+def _unwrapped(dataset: dict) -> dict:
+    """The config of the data set itself, of one that the engine has wrapped."""
+    while "pipeline" not in dataset:
+        dataset = dataset.dataset
+    return dataset
 
 
 def collect(cfg: Config, checkpoint: Path, out: Path) -> int:

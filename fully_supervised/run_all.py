@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.engine.cli import main_line
+from core.engine.cli import add_launch_flags, main_line
 from core.engine.configs import ConfigError
 from core.engine.pool import Job, Launch, run_jobs
 from core.engine.run import read_result
@@ -245,10 +245,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int)
     parser.add_argument("--max-iters", type=int)
     parser.add_argument("--out", default=str(RUNS), help=f"folder of runs and reports [{RUNS}]")
-    parser.add_argument("--jobs", type=int, help="trainings side by side [GPU: 1, CPU: the cores]")
-    parser.add_argument("--launcher", choices=["pytorch", "slurm"], default="pytorch",
-                        help="how GPUS processes are started: torchrun or srun")  # fmt: skip
-    parser.add_argument("--dry-run", action="store_true", help="print the commands, run nothing")
+    add_launch_flags(parser)
     parser.add_argument("--train-args", default="", metavar="'...'",
                         help="further flags for train.py, e.g. '--amp --verbose'; a single one "
                         "with an equals sign: --train-args=--amp")  # fmt: skip

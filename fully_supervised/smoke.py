@@ -72,13 +72,13 @@ def one_per_architecture() -> list[str]:
     for table in manifest.tables().values():
         for name in table.rows:
             if not manifest.model(name).missing:
-                found.setdefault(_head(manifest.model(name).config()), name)
+                found.setdefault(_last_head(manifest.model(name).config()).type, name)
     return list(found.values())
 
 
-def _head(cfg: Config) -> str:
+def _last_head(cfg: Config) -> dict:
     head = cfg.model.decode_head
-    return (head[-1] if isinstance(head, list | tuple) else head).type
+    return head[-1] if isinstance(head, list | tuple) else head
 
 
 def write_images(root: Path, num_classes: int, size: tuple[int, int]) -> None:
@@ -96,8 +96,8 @@ def write_images(root: Path, num_classes: int, size: tuple[int, int]) -> None:
             cv2.imwrite(str(root / "labels" / split / f"{i}.png"), label)
 
 
-def small(model: Model, arm: str, root: Path, num_classes: int, size: tuple[int, int]) -> Config:
-    """The row's config at reduced size: small crops, ResNets of 101 layers with 50, heads of 32
+def small(cfg: Config, arm: str, root: Path, num_classes: int, size: tuple[int, int]) -> Config:
+    """A row's config at reduced size: small crops, ResNets of 101 layers with 50, heads of 32
     channels, PSANet's mask of the crop's size, no download."""
     names = [f"class {i}" for i in range(num_classes)]
     metainfo = dict(classes=names, palette=[[i, i, i] for i in range(num_classes)])
@@ -119,7 +119,7 @@ def small(model: Model, arm: str, root: Path, num_classes: int, size: tuple[int,
         crop_size=size, data_root=str(root), dataset_type="BaseSegDataset",
         train_dataloader=loader("train", "InfiniteSampler", pipeline, 2), val_dataloader=test,
         test_dataloader=test, val_evaluator=evaluator, test_evaluator=evaluator))  # fmt: skip
-    cfg = set_data(model.config(), data, num_classes)
+    cfg = set_data(cfg, data, num_classes)
     set_data_root(cfg, root)
     without_pretrained(cfg)
 
@@ -151,17 +151,14 @@ def run(model: Model, arm: str, folder: Path) -> float:
     """Train two steps, evaluate; the time that it took, in seconds."""
     start = time.perf_counter()
     cfg = model.config()
-    head = cfg.model.decode_head
-    num_classes = (head[-1] if isinstance(head, list | tuple) else head).num_classes
-    size = CROPS.get(_head(cfg), CROP)
+    head = _last_head(cfg)
+    num_classes, size = head.num_classes, CROPS.get(head.type, CROP)
     root = folder / f"images-{num_classes}-{size[0]}"
     if not root.is_dir():
         write_images(root, num_classes, size)
     title = f"{model.name} {arm}"
     work_dir = folder / title.replace("/", "-").replace(" ", "-")
-    cfg = prepare(
-        small(model, arm, root, num_classes, size), work_dir=work_dir, title=title, seed=0
-    )
+    cfg = prepare(small(cfg, arm, root, num_classes, size), work_dir=work_dir, title=title, seed=0)
     cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook["type"] != "PanelHook"]
     result = train(cfg, pictures=0, model=model.name, arm=arm, seed=0)
     if not 0 <= result["mIoU"] <= 1:

@@ -47,6 +47,14 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
                         help="random weights instead of downloaded ones")  # fmt: skip
 
 
+def add_launch_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of a script that starts trainings (:mod:`core.engine.pool`)."""
+    parser.add_argument("--jobs", type=int, help="trainings side by side [GPU: 1, CPU: the cores]")
+    parser.add_argument("--launcher", choices=["pytorch", "slurm"], default="pytorch",
+                        help="how GPUS processes are started: torchrun or srun")  # fmt: skip
+    parser.add_argument("--dry-run", action="store_true", help="print the commands, run nothing")
+
+
 def main_line(main: Callable[[], None], *errors: type[Exception]) -> None:
     """Run an entry script; an error meant for the user is one line and exit code 1.
 
