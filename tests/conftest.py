@@ -254,6 +254,15 @@ def killed() -> type[BaseException]:
 
 
 @pytest.fixture
+def one_thread():
+    """torch on one CPU thread, whatever the machine has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def fresh_mmengine() -> Callable[[], None]:
     """mmengine keeps one logger, message hub and visualizer a process; a run of ours is a process.
     To be called before each further run in a test."""
