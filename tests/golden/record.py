@@ -34,7 +34,7 @@ from mmseg.visualization import SegLocalVisualizer
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = Path(__file__).with_name("record.json")
 STEPS = 10
-# Intervals shrink with --max-iters; these stay above it: one checkpoint, one validation, at the end.
+# Intervals shrink with --max-iters; these stay above it: one checkpoint, one validation, the last.
 ALL = (f"--data-root camvid=DATA --max-iters {STEPS} --seed 0 --work-dir WORK --cfg-options "
        "default_hooks.logger.interval=1 log_processor.window_size=1 "
        "default_hooks.checkpoint.interval=100000 train_cfg.val_interval=100000")  # fmt: skip
