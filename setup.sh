@@ -53,8 +53,8 @@ _hl_setup() {
     stamp="$HL_ROOT/.venv/.installed"
     if ! cmp -s "$HL_ROOT/requirements.txt" "$stamp"; then
       local base="${HL_PYTHON:-python3}"
-      if ! "$base" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
-        echo "error: $base is missing or older than Python 3.10; name another with HL_PYTHON=" >&2
+      if ! "$base" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        echo "error: $base is missing or older than Python 3.11; name another with HL_PYTHON=" >&2
         return 1
       fi
       echo "setting up .venv: installs torch, torchvision and mmsegmentation (a few minutes)" >&2

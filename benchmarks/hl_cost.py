@@ -39,8 +39,8 @@ def measure(model: str, arm: str, crop: int, batch: int, steps: int) -> dict[str
     from mmseg.utils import register_all_modules
 
     import core.segmentors  # noqa: F401
+    from core.configs import fit_norm, load_config, without_pretrained
     from core.convert import to_hl
-    from core.engine.configs import fit_norm, load_config, without_pretrained
 
     register_all_modules(init_default_scope=True)
     torch.manual_seed(0)

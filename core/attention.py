@@ -1,15 +1,15 @@
 """Criss-cross attention and PSANet's mask without compiled operators.
 
 mmseg takes both from ``mmcv.ops``, which cannot be imported where mmcv was installed without its
-compiled operators; its CCHead and PSAHead then refuse to be built. These stand in: the same
-parameters, so that published checkpoints load, and the same results.
+compiled operators; its CCHead and PSAHead then refuse to be built. These stand in, put there by
+:func:`core.mmfixes.install`: the same parameters, so that published checkpoints load, and the same
+results.
 """
 
 from __future__ import annotations
 
 import torch
 from mmcv.cnn import Scale
-from mmseg.models.decode_heads import cc_head, psa_head
 from torch import Tensor, nn
 
 
@@ -103,9 +103,3 @@ def _place(size: int, mask: int, device: torch.device) -> tuple[Tensor, Tensor]:
     at = torch.arange(size, device=device)
     place = at[:, None] - at[None, :] + (mask - 1) // 2
     return place.clamp(0, mask - 1), (place >= 0) & (place < mask)
-
-
-def install() -> None:
-    """Put them where mmseg's heads found no compiled ones."""
-    cc_head.CrissCrossAttention = cc_head.CrissCrossAttention or CrissCrossAttention
-    psa_head.PSAMask = psa_head.PSAMask or PSAMask

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 
-import mmseg.models  # noqa: F401  (registers the heads that are looked at)
 from mmengine.config import Config
 from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 
-from core.engine.configs import add_import, walk
+from core.configs import add_import, walk
+from core.errors import CannotConvert
 from core.hardness import HardnessLoss
 
 SEGMENTORS = {
@@ -25,10 +25,6 @@ COLLECTED = {
 CONSTANT_WITH_ONE_CHANNEL = {
     "SegmenterMaskTransformerHead": "its LayerNorm over the classes is constant for one channel",
 }
-
-
-class CannotConvert(ValueError):
-    """The config has no HL version; the message is one line with the reason."""
 
 
 def to_hl(cfg: Config, **hl: float | str) -> Config:
@@ -59,12 +55,12 @@ def to_hl(cfg: Config, **hl: float | str) -> Config:
 def to_collected(cfg: Config, folder: str, **hl: float | str) -> Config:
     """``cfg`` with its pixels weighted by the maps in a folder; ``cfg`` is left as it is.
 
-    The map of ``<data_root>/a/b.jpg`` is ``<folder>/a/b.png`` (:mod:`core.collected`). It goes
-    through the training pipeline with its image: resized, cropped and flipped alike.
+    The map of ``<data_root>/a/b.jpg`` is ``<folder>/a/b.png`` (:mod:`core.rivals.collected`). It
+    goes through the training pipeline with its image: resized, cropped and flipped alike.
 
     Args:
         cfg: a whole config, as for :func:`to_hl`, on its data set.
-        folder: what ``fully_supervised/collect_hardness.py`` wrote.
+        folder: of 16-bit maps.
         hl: ``c``, ``normalize`` and ``ignored`` of :class:`core.hardness.HardnessLoss`.
 
     Raises:
@@ -75,7 +71,7 @@ def to_collected(cfg: Config, folder: str, **hl: float | str) -> Config:
     decode_heads(cfg)
     cfg.model.type = COLLECTED[cfg.model.type]
     cfg.model.hl = hl
-    for name in ("core.segmentors", "core.collected"):
+    for name in ("core.segmentors", "core.rivals.collected"):
         add_import(cfg, name)
     root = str(cfg.get("data_root") or "")
     changed = 0

@@ -17,10 +17,11 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from core.configs import imports_of, parse_config
 from core.convert import SEGMENTORS
-from core.engine.checkpoint import CheckpointError, load_checkpoint, save_atomically
+from core.engine.checkpoint import load_checkpoint, save_atomically
 from core.engine.cli import main_line
-from core.engine.configs import parse_config
+from core.errors import CheckpointError
 from core.segmentors import HL_HEAD
 
 
@@ -33,7 +34,7 @@ def plain_config(cfg: Config) -> Config:
     cfg.model.type = plain.get(cfg.model.type, cfg.model.type)
     cfg.model.pop("hl", None)
     if cfg.get("custom_imports"):
-        names = [name for name in cfg.custom_imports["imports"] if not name.startswith("core.")]
+        names = [name for name in imports_of(cfg) if not name.startswith("core.")]
         cfg.custom_imports = dict(cfg.custom_imports, imports=names)
     return cfg
 

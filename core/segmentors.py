@@ -17,10 +17,10 @@ from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from core import attention
+from core import mmfixes
 from core.hardness import HardnessLoss, HLLosses
 
-attention.install()
+mmfixes.install()
 
 HL_HEAD = "hl_head"  # the state-dict prefix that export drops
 
@@ -104,7 +104,7 @@ class _HLMixin:
         return self.hl_loss.hl_map(self.hl_logits(self.extract_feat(inputs)), valid)
 
 
-def _stack_labels(data_samples: list) -> Tensor:
+def stack_labels(data_samples: list) -> Tensor:
     """(N, H, W) labels of a batch."""
     return torch.cat([sample.gt_sem_seg.data for sample in data_samples])
 
@@ -142,7 +142,7 @@ class HLEncoderDecoder(_HLMixin, EncoderDecoder):
         return self.hl_head.forward(detach(features))
 
     def _decode_head_forward_train(self, inputs: Any, data_samples: list) -> dict[str, Tensor]:
-        seg_label = _stack_labels(data_samples)
+        seg_label = stack_labels(data_samples)
         seg_logits = self.decode_head.forward(inputs)
         hl_logits = self.hl_logits(inputs)
         return self._last_stage(self.decode_head, seg_logits, hl_logits, seg_label, "decode")[1]
@@ -170,7 +170,7 @@ class HLCascadeEncoderDecoder(_HLMixin, CascadeEncoderDecoder):
         return out
 
     def _decode_head_forward_train(self, inputs: Any, data_samples: list) -> dict[str, Tensor]:
-        seg_label = _stack_labels(data_samples)
+        seg_label = stack_labels(data_samples)
         all_logits = stage_logits(self.decode_head, inputs)
         last = self.num_stages - 1
         out, losses = self._last_stage(
@@ -189,9 +189,9 @@ class HLCascadeEncoderDecoder(_HLMixin, CascadeEncoderDecoder):
 
 
 class _CollectedMixin:
-    """Segmentors whose pixels are weighted by maps on disk (:mod:`core.collected`)."""
+    """Segmentors whose pixels are weighted by maps on disk (:mod:`core.rivals.collected`)."""
 
-    def _collected_map(self, data_samples: list, seg_label: Tensor) -> Tensor:
+    def collected_map(self, data_samples: list, seg_label: Tensor) -> Tensor:
         """H of a batch, (N, 1, H, W); the maps are padded as the labels were, to the right and
         below, where nothing is valid."""
         height, width = seg_label.shape[-2:]
@@ -224,8 +224,8 @@ class CollectedEncoderDecoder(_CollectedMixin, EncoderDecoder):
         self.hl_loss = _hl_loss(hl, self.decode_head)
 
     def _decode_head_forward_train(self, inputs: Any, data_samples: list) -> dict[str, Tensor]:
-        seg_label = _stack_labels(data_samples)
-        hl_map = self._collected_map(data_samples, seg_label)
+        seg_label = stack_labels(data_samples)
+        hl_map = self.collected_map(data_samples, seg_label)
         seg_logits = self.decode_head.forward(inputs)
         return self._weighted(self.decode_head, seg_logits, hl_map, seg_label, "decode")
 
@@ -239,8 +239,8 @@ class CollectedCascadeEncoderDecoder(_CollectedMixin, CascadeEncoderDecoder):
         self.hl_loss = _hl_loss(hl, self.decode_head[-1])
 
     def _decode_head_forward_train(self, inputs: Any, data_samples: list) -> dict[str, Tensor]:
-        seg_label = _stack_labels(data_samples)
-        hl_map = self._collected_map(data_samples, seg_label)
+        seg_label = stack_labels(data_samples)
+        hl_map = self.collected_map(data_samples, seg_label)
         losses = {}
         for i, (stage, seg_logits) in enumerate(
             zip(self.decode_head, stage_logits(self.decode_head, inputs), strict=True)

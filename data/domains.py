@@ -12,8 +12,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from data import camvid, cityscapes, registry
+from data import registry
 from data.errors import DataError
+from data.sets import camvid, cityscapes
 
 # CamVid's 11 classes group its first 32 (walls and bridges with buildings, lights with signs,
 # bushes and grass with trees, trucks and buses with cars, motorcycles with bicyclists: Brostow et

@@ -19,12 +19,12 @@ from pathlib import Path
 try:
     from data import registry, streets
     from data.checks import Layout, check
-    from data.cityscapes import KNOWN_IDS
     from data.errors import DataError
     from data.files import mirror
-    from data.gtav import STATISTICS
+    from data.sets.cityscapes import KNOWN_IDS
+    from data.sets.gtav import STATISTICS
+    from data.sets.totaltext import ANNOTATIONS
     from data.streets.writers import MANIFEST
-    from data.totaltext import ANNOTATIONS
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; set up with: source setup.sh") from error
 

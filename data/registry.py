@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data import ade20k, camvid, cityscapes, gtav, isaid, mapillary, streets, totaltext
+from data import streets
 from data.checks import Layout, missing_halves
 from data.errors import DataError
+from data.sets import ade20k, camvid, cityscapes, gtav, isaid, mapillary, totaltext
 
 ROOT = Path(__file__).resolve().parent
 # The embedded set: enough images to tell models apart, few enough to draw in half a minute.

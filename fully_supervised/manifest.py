@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 import difflib
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import yaml
 from mmengine.config import Config
 
-from core.engine.configs import ConfigError, load_config, scale_schedule, set_data
+from core.configs import load_config, scale_schedule, set_data
+from core.errors import ConfigError
 from data import registry
 
 HERE = Path(__file__).resolve().parent
@@ -40,8 +41,8 @@ class Model:
 
     @property
     def missing(self) -> list[str]:
-        """What it needs and cannot be imported here."""
-        return [name for name in self.needs if not _can_import(name)]
+        """What it needs and is not here."""
+        return [name for name in self.needs if not _is_here(name)]
 
     def config(self) -> Config:
         """The whole mmseg config, with the published schedule.
@@ -135,9 +136,12 @@ def _path(name: str) -> str:
     return name if name.startswith("mmseg::") else str(HERE.parent / name)
 
 
-def _can_import(name: str) -> bool:
-    try:
-        importlib.import_module(name)
-    except ImportError:
-        return False
+def _is_here(name: str) -> bool:
+    """Whether a module can be found, without importing it or what it lies in."""
+    path = None
+    for part in name.split("."):
+        spec = PathFinder.find_spec(part, path)
+        if spec is None:
+            return False
+        path = spec.submodule_search_locations
     return True

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -27,23 +27,14 @@ try:
     from mmengine.logging import MessageHub, MMLogger
     from mmengine.registry import DefaultScope
     from mmengine.visualization import Visualizer
-    from mmseg.visualization import SegLocalVisualizer
 
+    from core.arms import Arm
+    from core.configs import scale_schedule, set_data, set_data_root, walk, without_pretrained
     from core.engine.cli import main_line
-    from core.engine.configs import (
-        prepare,
-        scale_schedule,
-        set_data,
-        set_data_root,
-        walk,
-        without_pretrained,
-    )
-    from core.engine.run import train
-    from core.weighting import with_weighting
+    from core.result import Result
     from data.errors import DataError
     from fully_supervised import manifest
     from fully_supervised.manifest import Model
-    from fully_supervised.train import parse_options
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; set up with: source setup.sh") from error
 
@@ -99,6 +90,8 @@ def write_images(root: Path, num_classes: int, size: tuple[int, int]) -> None:
 def small(cfg: Config, arm: str, root: Path, num_classes: int, size: tuple[int, int]) -> Config:
     """A row's config at reduced size: small crops, ResNets of 101 layers with 50, heads of 32
     channels, PSANet's mask of the crop's size, no download."""
+    from core.weighting import with_weighting
+
     names = [f"class {i}" for i in range(num_classes)]
     metainfo = dict(classes=names, palette=[[i, i, i] for i in range(num_classes)])
     load = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")]
@@ -132,14 +125,9 @@ def small(cfg: Config, arm: str, root: Path, num_classes: int, size: tuple[int, 
             node["mask_size"] = (size[0] // 8 + 1, size[1] // 8 + 1)
 
     walk(cfg.model, reduce)
-    weighting, *options = arm.split()
+    arm = Arm.parse(arm)
     weights = [1.0 + i / num_classes for i in range(num_classes)]
-    cfg = with_weighting(
-        cfg,
-        "ce" if weighting == "baseline" else weighting,
-        class_weight=weights if weighting == "balanced" else None,
-        **parse_options(options),
-    )
+    cfg = with_weighting(cfg, arm, class_weight=weights if arm.weighting == "balanced" else None)
     scale_schedule(cfg, STEPS)
     cfg.train_cfg.val_interval = STEPS
     # Checkpoints are tested elsewhere, and those of the large models would fill a disk.
@@ -149,6 +137,9 @@ def small(cfg: Config, arm: str, root: Path, num_classes: int, size: tuple[int, 
 
 def run(model: Model, arm: str, folder: Path) -> float:
     """Train two steps, evaluate; the time that it took, in seconds."""
+    from core.engine.prepare import prepare
+    from core.engine.run import train
+
     start = time.perf_counter()
     cfg = model.config()
     head = _last_head(cfg)
@@ -160,20 +151,22 @@ def run(model: Model, arm: str, folder: Path) -> float:
     work_dir = folder / title.replace("/", "-").replace(" ", "-")
     cfg = prepare(small(cfg, arm, root, num_classes, size), work_dir=work_dir, title=title, seed=0)
     cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook["type"] != "PanelHook"]
-    result = train(cfg, pictures=0, model=model.name, arm=arm, seed=0)
-    if not 0 <= result["mIoU"] <= 1:
-        raise ValueError(f"mIoU is {result['mIoU']}")
+    result = train(cfg, Result("fully_supervised", model.name, "smoke", arm, 0), pictures=0)
+    if not 0 <= result.metrics.miou <= 1:
+        raise ValueError(f"mIoU is {result.metrics.miou}")
     shutil.rmtree(work_dir)
     return time.perf_counter() - start
 
 
 def forget() -> None:
     """Drop mmengine's global objects: the next runner in this process makes its own."""
+    from mmseg.visualization import SegLocalVisualizer
+
     for cls in (MMLogger, MessageHub, Visualizer, SegLocalVisualizer, DefaultScope):
         cls._instance_dict.clear()
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -181,7 +174,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", metavar="ARM", help="of those that a table has")
     parser.add_argument("--one-per-architecture", action="store_true",
                         help="the first row of each, in baseline and HL")  # fmt: skip
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.one_per_architecture:
         args.only, args.arms = one_per_architecture(), args.arms or ["baseline", "hl"]
     for name in args.only or []:

@@ -3,39 +3,40 @@
 python fully_supervised/test.py CONFIG work_dirs/x/iter_40000.pth [--data streets]
 """
 
-import argparse
+from collections.abc import Sequence
 
 try:
-    from core.engine.cli import add_test_flags, main_line
-    from core.engine.configs import load_config, prepare, without_pretrained
-    from core.engine.run import test
+    from core.configs import load_config, without_pretrained
+    from core.engine import cli
     from data.errors import DataError
-    from fully_supervised.datasets import fit_data
+    from data.roots import Roots, add_root_flag
+    from fully_supervised.loaders import fit_data
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; set up with: source setup.sh") from error
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = cli.script_parser(__doc__)
     parser.add_argument("config", help="config file, or mmseg::folder/file.py")
     parser.add_argument("checkpoint", help="file written by train.py or core.export")
     parser.add_argument(
         "--data", help="a data set of data/registry.py in the place of the config's"
     )
-    parser.add_argument("--data-root", help="where the data set lies")
-    add_test_flags(parser)
-    args = parser.parse_args()
-
-    cfg = fit_data(load_config(args.config), args.data, args.data_root)
+    add_root_flag(parser)
+    cli.add_test_flags(parser)
+    args = parser.parse_args(argv)
+    cfg = fit_data(load_config(args.config), args.data, Roots.parse(args.data_root))
     cfg.merge_from_dict(args.cfg_options)
     without_pretrained(cfg)  # the checkpoint holds the weights
-    cfg = prepare(cfg, work_dir=args.work_dir, launcher=args.launcher, verbose=args.verbose)
-    metrics = test(cfg, args.checkpoint)
-    for name, value in metrics.items():
+
+    from core.engine.prepare import prepare
+    from core.engine.run import test
+
+    cfg = prepare(cfg, work_dir=args.work_dir, title="test", launcher=args.launcher,
+                  verbose=args.verbose)  # fmt: skip
+    for name, value in test(cfg, args.checkpoint).items():
         print(f"{name.removeprefix('IoU/'):<20}{value:6.2f}")
 
 
 if __name__ == "__main__":
-    main_line(main, DataError)
+    cli.main_line(main, DataError)

@@ -7,94 +7,101 @@ The last one prints the table of all three. At once: bash semi_supervised/run_al
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 try:
-    from core.engine.cli import add_run_flags, main_line
-    from core.engine.configs import ConfigError, prepare, world_size
-    from core.engine.run import train
+    from core.engine import cli
+    from core.engine.launch import world_size
+    from core.errors import ConfigError
+    from core.result import Result
     from data import registry, splits
     from data.errors import DataError
-    from semi_supervised.run_all import add_order_flags, run_dir, split_name, write_table
-    from semi_supervised.u2pl.build import build_config
-    from semi_supervised.u2pl.settings import Settings, load_settings
+    from data.roots import Roots, add_root_flag
+    from semi_supervised import manifest
+    from semi_supervised.table import table
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; set up with: source setup.sh") from error
 
-CONFIGS = Path(__file__).resolve().parent / "configs"
 
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    arm = cli.read_arm(args)
+    cli.check_twice(args)
+    # What takes seconds to import comes after all that can be refused at once.
+    from core.engine.prepare import prepare, seed_of
+    from core.engine.run import train
+    from semi_supervised.u2pl.build import build_config
+    from semi_supervised.u2pl.settings import arm_and_settings, load_settings
 
-def main() -> None:
-    args = parse_args()
-    settings = load_settings(args.config or CONFIGS / f"{args.data or 'streets'}.yaml", args.set)
-    if args.data not in (None, settings.dataset.type):
+    path = args.config or manifest.HERE / "configs" / f"{args.data or 'streets'}.yaml"
+    arm, settings = arm_and_settings(load_settings(path, args.set), arm)
+    data = settings.dataset.type
+    if args.data not in (None, data):
         raise ConfigError(
-            f"--data is {args.data}, but the settings say dataset.type={settings.dataset.type}: "
+            f"--data is {args.data}, but the settings say dataset.type={data}: "
             "leave one of the two out"
         )
-    root = registry.locate(settings.dataset.type, args.data_root, labeled=False)
-    split, model = find_split(args, settings, root)
+    root = registry.locate(data, Roots.parse(args.data_root).of(data), labeled=False)
+    split, name = find_split(args, data, root)
 
-    arm = "sup-only" if args.sup_only else "baseline" if args.no_hl else settings.hl.weighting
-    out = Path("work_dirs", "semi_supervised", settings.dataset.type)
-    work_dir = args.work_dir or run_dir(out, model, arm, args.seed)
+    place = manifest.run_dir(manifest.RUNS / data, name, arm.folder, args.seed or 0)
+    work_dir = args.work_dir or args.cfg_options.get("work_dir") or place
     cfg = build_config(
-        settings, split, root, Path(work_dir), hl=not (args.no_hl or args.sup_only),
-        sup_only=args.sup_only, pretrained=not args.no_pretrained, max_iters=args.max_iters,
+        settings, split, root, Path(work_dir), arm, weights_file=args.class_weights,
+        hardness=args.hardness, pretrained=not args.no_pretrained, max_iters=args.max_iters,
         world_size=world_size(args.launcher))  # fmt: skip
     cfg.merge_from_dict(args.cfg_options)
-    title = f"{model} {arm} seed {args.seed}"
-    cfg = prepare(cfg, work_dir=work_dir, title=title, seed=args.seed, amp=args.amp,
+    seed = seed_of(cfg, args.seed)
+    title = f"{name} {arm} seed {seed}"
+    cfg = prepare(cfg, work_dir=work_dir, title=title, seed=seed, amp=args.amp,
                   launcher=args.launcher, resume=args.resume, verbose=args.verbose)  # fmt: skip
-    result = train(cfg, track="semi_supervised", data=settings.dataset.type, model=model, arm=arm,
-                   seed=args.seed, labeled=len(split.labeled),
-                   unlabeled=len(split.unlabeled))  # fmt: skip
-    if result:
-        print(
-            f"{title}: mIoU {100 * result['mIoU']:.2f} % after the last iteration, "
-            f"{100 * result['best_mIoU']:.2f} % at best, {work_dir}/result.json"
-        )
+    counts = dict(labeled=len(split.labeled), unlabeled=len(split.unlabeled))
+    run = Result("semi_supervised", Path(settings.net.config).stem, name, str(arm), seed,
+                 title=f"{name}: {counts['labeled']} of {sum(counts.values())} images labeled",
+                 data=data, asked=args.max_iters, facts=counts,
+                 command=cli.command_of(__file__, argv))  # fmt: skip
+    if run := train(cfg, run):
+        print(f"{title}: mIoU {100 * run.metrics.miou:.2f} % after the last iteration, "
+              f"{100 * run.metrics.best_miou:.2f} % at best, {work_dir}/result.json")  # fmt: skip
         if not args.work_dir:  # the rows that are there by now
-            print(write_table(out, settings.dataset.type, result["command"]).markdown)
+            from core.report import write_report
+
+            out = manifest.RUNS / data
+            print(write_report(out, **table(out, data), command=run.command).markdown)
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def find_split(args: argparse.Namespace, data: str, root: Path) -> tuple[splits.Split, str]:
+    """The images, and what the report calls the split."""
+    lists = args.labeled_list, args.unlabeled_list
+    if all(lists) and not args.split:
+        split = splits.read_lists(data, root, *lists)
+        return split, f"{len(split.labeled)} of {len(split.labeled) + len(split.unlabeled)}"
+    if not args.split or any(lists):
+        raise ConfigError("give --split 1/8, or both --labeled-list and --unlabeled-list")
+    split = splits.partition(data, root, args.split, seed=args.split_seed,
+                             balanced=args.split_order == "balanced")  # fmt: skip
+    return split, manifest.split_name(args.split, args)
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = cli.script_parser(__doc__)
     parser.add_argument("--split", metavar="1/8", help="part of the images that is labeled")
-    add_order_flags(parser)
+    manifest.add_order_flags(parser)
     parser.add_argument("--labeled-list", type=Path, metavar="FILE",
                         help="list of the labeled images, such as a published one; both lists "
                         "are given in the place of --split")  # fmt: skip
     parser.add_argument("--unlabeled-list", type=Path, metavar="FILE",
                         help="list of the unlabeled images")  # fmt: skip
-    arms = parser.add_mutually_exclusive_group()
-    arms.add_argument("--no-hl", action="store_true", help="U²PL as it is")
-    arms.add_argument("--sup-only", action="store_true", help="labeled images alone, no HL")
+    cli.add_weighting_flags(parser, default="hl", sup_only=True)
     parser.add_argument("--data", help="data set with a file in configs/ [streets]")
-    parser.add_argument("--data-root", help="where it lies [data/raw/NAME]")
+    add_root_flag(parser)
     parser.add_argument("--config", help="settings [configs/DATA.yaml]")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
                         help="override settings, e.g. trainer.epochs=100")  # fmt: skip
-    add_run_flags(parser)
-    return parser.parse_args()
-
-
-def find_split(
-    args: argparse.Namespace, settings: Settings, root: Path
-) -> tuple[splits.Split, str]:
-    """The images, and what the report calls the split."""
-    name, lists = settings.dataset.type, (args.labeled_list, args.unlabeled_list)
-    if all(lists) and not args.split:
-        split = splits.read_lists(name, root, *lists)
-        return split, f"{len(split.labeled)} of {len(split.labeled) + len(split.unlabeled)}"
-    if not args.split or any(lists):
-        raise ConfigError("give --split 1/8, or both --labeled-list and --unlabeled-list")
-    split = splits.partition(name, root, args.split, seed=args.split_seed,
-                             balanced=args.split_order == "balanced")  # fmt: skip
-    return split, split_name(args.split, args)
+    cli.add_run_flags(parser)
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":
-    main_line(main, DataError)
+    cli.main_line(main, DataError)

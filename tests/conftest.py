@@ -1,11 +1,13 @@
 """Tiny models, batches, data sets, hooks and commands that several test modules use."""
 
 import functools
+import importlib
 import logging
 import os
 import signal
 import subprocess
 import sys
+import types
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +27,10 @@ from mmseg.utils import register_all_modules
 from mmseg.visualization import SegLocalVisualizer
 
 import core.segmentors  # noqa: F401
-from core.engine.configs import fit_norm, load_config, without_pretrained
+from core.configs import fit_norm, load_config, without_pretrained
+from core.engine import sweep
+from core.engine.cli import main_line
+from data.errors import DataError
 
 CLASSES = 5
 ROOT = Path(__file__).resolve().parents[1]
@@ -267,11 +272,12 @@ def fresh_mmengine() -> Callable[[], None]:
     """mmengine keeps one logger, message hub and visualizer a process; a run of ours is a process.
     To be called before each further run in a test."""
 
-    def clear() -> None:
-        for manager in (MMLogger, MessageHub, Visualizer, SegLocalVisualizer):
-            manager._instance_dict.clear()
+    return clear_mmengine
 
-    return clear
+
+def clear_mmengine() -> None:
+    for manager in (MMLogger, MessageHub, Visualizer, SegLocalVisualizer):
+        manager._instance_dict.clear()
 
 
 @pytest.fixture(scope="session")
@@ -288,6 +294,52 @@ def camvid(tmp_path_factory):
             cv2.imwrite(str(folder / f"images/{split}/{i}.jpg"), image)
             cv2.imwrite(str(folder / f"labels/{split}/{i}.png"), label)
     return folder
+
+
+def script(name: str) -> types.ModuleType:
+    """An entry script by its path, as a module: ``fully_supervised/train.py``."""
+    return importlib.import_module(str(Path(name).with_suffix("")).replace("/", "."))
+
+
+@pytest.fixture
+def call(root, monkeypatch, capsys):
+    """``call("track/script.py", *arguments)``: (exit code, stdout, stderr) of a script that is
+    called in this process, as ``finish`` gives them of a started one."""
+
+    def run(name, *arguments):
+        monkeypatch.chdir(root)
+        clear_mmengine()
+        capsys.readouterr()
+        main = script(name).main
+        try:
+            main_line(lambda: main([str(argument) for argument in arguments]), DataError)
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        out, err = capsys.readouterr()
+        logging.disable(logging.INFO)
+        return (1, out, f"{err}{code}\n") if isinstance(code, str) else (code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def jobs_here(monkeypatch, root):
+    """Trainings and evaluations of a sweep are called in this process, not started."""
+
+    def run_jobs(jobs, at_once=None):
+        errors = {}
+        for job in jobs:
+            clear_mmengine()
+            path, *arguments = job.command[1:]
+            try:
+                main = script(str(Path(path).relative_to(root))).main
+                main_line(lambda: main(arguments), DataError)  # noqa: B023  (called at once)
+            except SystemExit as stop:
+                errors[job.name] = str(stop.code).removeprefix("error: ")
+        return errors
+
+    monkeypatch.setattr(sweep, "run_jobs", run_jobs)
 
 
 @pytest.fixture

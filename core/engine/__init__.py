@@ -1,11 +1,5 @@
-"""One way to run: configs, launch flags, atomic checkpoints, exact resume, panels, progress.
+"""One way to run: launch flags, atomic checkpoints, exact resume, panels, progress, sweeps.
 
 mmengine's Runner does the work; where it falls short of what a run must promise, it is wrapped
 here and nowhere else.
 """
-
-import contextlib
-import io
-
-with contextlib.redirect_stdout(io.StringIO()):  # prints twice that an optional package is absent
-    import mmseg.datasets  # noqa: F401

@@ -7,11 +7,13 @@ loading is ``weights_only=True`` for every source, backbones included.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import pickle
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -20,12 +22,10 @@ import numpy as np
 import torch
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import HistoryBuffer
-from mmengine.runner import checkpoint as mmengine_checkpoint
-from mmengine.runner.checkpoint import CheckpointLoader
 
-
-class CheckpointError(RuntimeError):
-    """One line: which file, what is wrong, how to go on."""
+from core.errors import CheckpointError
+from core.files import write_atomically
+from core.mmfixes import read_checkpoints_with
 
 
 def load_checkpoint(path: str | Path, map_location: str = "cpu") -> dict[str, Any]:
@@ -60,53 +60,30 @@ def load_checkpoint(path: str | Path, map_location: str = "cpu") -> dict[str, An
 
 
 def save_atomically(checkpoint: dict[str, Any], path: str | Path) -> None:
-    """``torch.save`` through :func:`write_atomically`."""
+    """``torch.save`` through :func:`core.files.write_atomically`."""
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
     write_atomically(buffer.getvalue(), path)
 
 
-def write_atomically(content: bytes, path: str | Path) -> None:
-    """Write beside ``path``, sync, rename: at any kill the old or the new file is there, whole.
-
-    Raises:
-        CheckpointError: the disk is full or the folder cannot be written; no partial file stays.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise CheckpointError(
-            f"{path}: could not be written ({_first(error)}); earlier checkpoints are untouched: "
-            "make room and go on with --resume"
-        ) from error
+def weights_revision(state_dict: Mapping[str, torch.Tensor]) -> str:
+    """16 hex digits that tell weights apart: of the SHA-256 over names, shapes, types and bits."""
+    digest = hashlib.sha256()
+    for key in sorted(state_dict):
+        value = state_dict[key].detach().cpu().contiguous()
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
 
 
 class AtomicBackend(LocalBackend):
-    """mmengine's local files, written with :func:`write_atomically`."""
+    """mmengine's local files, written with :func:`core.files.write_atomically`."""
 
     def put(self, obj: bytes | memoryview, filepath: str | Path) -> None:
         write_atomically(obj, filepath)
 
 
 register_backend("atomic", AtomicBackend)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def checkpoints_in(work_dir: str | Path) -> list[Path]:
@@ -141,12 +118,10 @@ def _first(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0][:160]
 
 
-@CheckpointLoader.register_scheme(prefixes="", force=True)
 def _load_local(filename: str, map_location: str | None = None) -> dict[str, Any]:
     return load_checkpoint(os.path.expanduser(filename), map_location or "cpu")
 
 
-@CheckpointLoader.register_scheme(prefixes=("http://", "https://"), force=True)
 def _load_http(
     filename: str, map_location: str | None = None, model_dir: str | None = None, **_: Any
 ) -> dict[str, Any]:
@@ -164,6 +139,4 @@ def _load_http(
     return load_checkpoint(path, map_location or "cpu")
 
 
-# The other schemes (open-mmlab://, torchvision://, mmcls://) call these two by name.
-mmengine_checkpoint.load_from_http = _load_http
-mmengine_checkpoint._safe_torch_load = _load_local
+read_checkpoints_with(_load_local, _load_http)

@@ -1,24 +1,48 @@
-"""What the entry scripts share on the command line: flags, and errors in one line."""
+"""What the entry scripts share on the command line: flags, and errors in one line.
+
+Imports nothing heavy: ``--help`` and refused flags answer at once.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from mmengine.config import DictAction
 
-from core.convert import CannotConvert
-from core.engine.checkpoint import CheckpointError
-from core.engine.configs import ConfigError
-from core.engine.hooks import NotFinite
-from core.engine.sampling import SampleError
+from core.arms import KINDS, WEIGHTINGS, Arm
+from core.errors import ConfigError, UserError
 
-# Errors whose message is meant for the user; anything else is our fault and shows its traceback.
-USER_ERRORS = (CannotConvert, CheckpointError, ConfigError, NotFinite, SampleError)
-SAMPLE_PREFIX = f"{SampleError.__module__}.{SampleError.__name__}: "
+ROOT = Path(__file__).resolve().parents[2]
+# Settings of a config that a flag gives, too.
+_TWICE = {"randomness.seed": "seed", "train_cfg.max_iters": "max_iters", "work_dir": "work_dir"}
+
+
+class _Settings(DictAction):
+    """``DictAction`` that refuses what is no KEY=VALUE, and a key with two values."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        before = dict(getattr(namespace, self.dest) or {})
+        for text in values:
+            key, equals, value = text.partition("=")
+            if not (key and equals):
+                parser.error(f"{option_string} {text}: give KEY=VALUE")
+            now = self._parse_iterable(value)
+            if before.setdefault(key, now) != now:
+                parser.error(f"{option_string} {key}: given twice, {before[key]} and {now}")
+        setattr(namespace, self.dest, before)
+
+
+def script_parser(doc: str) -> argparse.ArgumentParser:
+    """A parser whose ``--help`` shows a script's docstring as it stands."""
+    return argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
 
 
 def add_test_flags(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +50,7 @@ def add_test_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--work-dir", default="work_dirs/test", help="where logs and checkpoints go"
     )
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={},
+    parser.add_argument("--cfg-options", nargs="+", action=_Settings, default={},
                         metavar="KEY=VALUE", help="override settings of the config")  # fmt: skip
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none",
                         help="how several processes were started (torchrun: pytorch)")  # fmt: skip
@@ -40,19 +64,90 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true",
                         help="go on from the latest checkpoint in the work_dir")  # fmt: skip
     parser.add_argument("--amp", action="store_true", help="mixed precision (needs a GPU)")
-    parser.add_argument("--seed", type=int, default=0, help="random seed [0]")
+    parser.add_argument("--seed", type=int, help="random seed [the config's, or 0]")
     parser.add_argument("--max-iters", type=int, metavar="N",
                         help="train N iterations; the schedule shrinks with it")  # fmt: skip
     parser.add_argument("--no-pretrained", action="store_true",
                         help="random weights instead of downloaded ones")  # fmt: skip
 
 
-def add_launch_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of a script that starts trainings (:mod:`core.engine.pool`)."""
-    parser.add_argument("--jobs", type=int, help="trainings side by side [GPU: 1, CPU: the cores]")
-    parser.add_argument("--launcher", choices=["pytorch", "slurm"], default="pytorch",
-                        help="how GPUS processes are started: torchrun or srun")  # fmt: skip
-    parser.add_argument("--dry-run", action="store_true", help="print the commands, run nothing")
+def add_weighting_flags(
+    parser: argparse.ArgumentParser, default: str, *, sup_only: bool = False
+) -> None:
+    """How the pixels of the loss are weighted; :func:`read_arm` gives the arm.
+
+    Args:
+        default: arm of the script without any of these flags.
+        sup_only: whether there is an arm without unlabeled images.
+    """
+    parser.add_argument("--weighting", choices=WEIGHTINGS, help="how pixels are weighted; "
+                        "ce-scaled: not at all, at HL's loss scale "
+                        f"[{KINDS[default].weighting}]")  # fmt: skip
+    parser.add_argument("--hl", action="store_true", help="the same as --weighting hl")
+    parser.add_argument("--no-hl", action="store_true", help="the same as --weighting ce")
+    if sup_only:
+        parser.add_argument("--sup-only", action="store_true", help="labeled images alone, no HL")
+    parser.add_argument("--options", "--hl-options", nargs="+", action="extend", default=[],
+                        metavar="KEY=VALUE",
+                        help="hl and ce-scaled: c=0.1 alpha=0.01 normalize=image|batch "
+                        "ignored=exclude|include; ohem: thresh=0.7 min_kept=N; "
+                        "focal: gamma=2")  # fmt: skip
+    parser.add_argument("--class-weights", metavar="FILE",
+                        help="for balanced [counted in the training labels]")  # fmt: skip
+    parser.add_argument("--hardness", metavar="DIR", help="for collected: maps that "
+                        "collect_hardness.py wrote")  # fmt: skip
+    parser.set_defaults(default_arm=default)
+
+
+def read_arm(args: argparse.Namespace) -> Arm | None:
+    """The arm that the flags name; None if they name none and give no options.
+
+    Raises:
+        ConfigError: two flags contradict each other, or an option is unknown or out of range.
+    """
+    asked = [("hl", args.hl), ("baseline", args.no_hl)]
+    asked.append(("sup-only", getattr(args, "sup_only", False)))
+    named = {name for name, given in asked if given}
+    if args.weighting:
+        named.add("baseline" if args.weighting == "ce" else args.weighting)
+    if len(named) > 1:
+        raise ConfigError(f"the flags ask for {' and for '.join(sorted(named))}: give one of them")
+    if not named and not args.options:
+        return None
+    arm = Arm.of(named.pop() if named else args.default_arm, args.options)
+    for flag, kind in (("class_weights", "balanced"), ("hardness", "collected")):
+        if getattr(args, flag) and arm.kind.name != kind:
+            name = flag.replace("_", "-")
+            raise ConfigError(f"--{name} is of --weighting {kind}, but the arm is {arm}")
+    return arm
+
+
+def check_twice(args: argparse.Namespace) -> None:
+    """A setting that both a flag and ``--cfg-options`` give must be the same in both.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    for key, flag in _TWICE.items():
+        value, other = getattr(args, flag), args.cfg_options.get(key)
+        if None not in (value, other) and value != other:
+            raise ConfigError(
+                f"--{flag.replace('_', '-')} is {value}, but --cfg-options say {key}={other}: "
+                "leave one of the two out"
+            )
+
+
+def note(line: str) -> None:
+    """Tell a person what is done otherwise than a config says; once, whatever the processes."""
+    if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0":
+        print(f"note: {line}", file=sys.stderr)
+
+
+def command_of(script: str, argv: Sequence[str] | None) -> str:
+    """What was typed: ``python track/script.py --flag``, as a report shows it."""
+    path = Path(script).resolve()
+    name = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+    return shlex.join(["python", str(name), *map(str, sys.argv[1:] if argv is None else argv)])
 
 
 def main_line(main: Callable[[], None], *errors: type[Exception]) -> None:
@@ -65,10 +160,13 @@ def main_line(main: Callable[[], None], *errors: type[Exception]) -> None:
     warnings.filterwarnings("ignore", module=r"(mmseg|mmengine|mmcv|mmpretrain)\b")
     try:
         main()
-    except (*USER_ERRORS, *errors) as error:
+    except (UserError, *errors) as error:
         # From a loader's worker the message comes with a traceback before it.
         line = str(error).strip().splitlines()[-1] if "Traceback" in str(error) else str(error)
-        sys.exit(f"error: {' '.join(line.removeprefix(SAMPLE_PREFIX).split())}")
+        kind = f"{type(error).__module__}.{type(error).__name__}: "
+        sys.exit(f"error: {' '.join(line.removeprefix(kind).split())}")
+    except ImportError as error:
+        sys.exit(f"error: {error}; set up with: source setup.sh")
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(f"error: {where}{os.strerror(error.errno) if error.errno else error}")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import os
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +17,30 @@ from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.model import is_model_wrapper
 
-import core.engine.hooks
-import core.engine.metrics  # noqa: F401  (both register what prepare() names)
-from core.engine.checkpoint import checkpoints_in, load_checkpoint, write_atomically
-from core.engine.configs import ConfigError
-from core.engine.pictures import Pictures
+import core.engine.metrics
+import core.engine.saving
+import core.engine.watching  # noqa: F401  (all three register what prepare() names)
+from core import result
+from core.engine.checkpoint import checkpoints_in, iteration_of, load_checkpoint, weights_revision
+from core.engine.panels import Pictures
 from core.engine.runner import HLRunner
+from core.errors import ConfigError
+from core.result import Cost, Result, Weights
 from core.segmentors import HL_HEAD
 
-RESULT = "result.json"
 
+def train(cfg: Config, run: Result, *, pictures: int = 4) -> Result | None:
+    """Train ``cfg`` (from :func:`core.engine.prepare.prepare`) to its end.
 
-def train(cfg: Config, *, pictures: int = 4, **labels: Any) -> dict[str, Any]:
-    """Train ``cfg`` (from :func:`core.engine.configs.prepare`) to its end.
-
-    Writes ``result.json`` (metrics of the last iteration and the best mIoU, curves, cost,
-    versions) and ``pictures/`` into the work_dir.
+    Writes ``result.json`` (metrics of the last iteration and the best mIoU, curves, cost, code,
+    weights) and ``pictures/`` into the work_dir.
 
     Args:
+        run: what the report calls this run: network, group, arm, seed, ...
         pictures: number of validation images to draw.
-        labels: what the report calls this run: model, arm, seed, ...
 
     Returns:
-        What was written to ``result.json``; {} on other processes than the first.
+        What was written to ``result.json``; None on other processes than the first.
 
     Raises:
         ConfigError: the work_dir holds checkpoints and ``cfg.resume`` is off.
@@ -61,85 +61,73 @@ def train(cfg: Config, *, pictures: int = 4, **labels: Any) -> dict[str, Any]:
     if not metrics:  # cut in the last validation, or none was due
         metrics = {key: float(value) for key, value in runner.val_loop.run().items()}
     if not is_main_process():
-        return {}
+        return None
     curves = read_curves(work_dir)
     best = max([metrics["mIoU"] / 100, *(value for _, value in curves.get("mIoU", []))])
-    return _write_result(
-        runner,
-        runner.val_dataloader.dataset,
-        metrics,
-        pictures,
-        dict(
-            labels,
-            max_iters=runner.max_iters,
-            best_mIoU=best,
-            **(runner.message_hub.runtime_info.get("cost") or {}),
-            num_params=sum(p.numel() for p in runner.model.parameters() if p.requires_grad),
-            curves=curves,
-        ),
+    params = sum(p.numel() for p in runner.model.parameters() if p.requires_grad)
+    cost = runner.message_hub.runtime_info.get("cost") or {}
+    run = dataclasses.replace(
+        run,
+        iterations=runner.max_iters,
+        metrics=dataclasses.replace(run.metrics, best_miou=best),
+        cost=Cost(**cost, num_params=params),
+        weights=_last_weights(runner),
+        curves=curves,
     )
+    return _finish(runner, runner.val_dataloader.dataset, metrics, run, pictures)
 
 
 def evaluate(
-    cfg: Config, checkpoint: str | Path, *, pictures: int = 4, **labels: Any
-) -> dict[str, Any]:
+    cfg: Config, checkpoint: str | Path, run: Result, *, pictures: int = 4
+) -> Result | None:
     """Test a checkpoint and leave ``result.json`` and ``pictures/`` in the work_dir, as
     :func:`train` does.
 
     Args:
-        cfg: from :func:`core.engine.configs.prepare`; its test loader is what is evaluated on.
+        cfg: from :func:`core.engine.prepare.prepare`; its test loader is what is evaluated on.
         checkpoint: of ours, or exported.
+        run: what the report calls this run: network, group, arm, seed, ...
         pictures: number of images to draw.
-        labels: what the report calls this run: model, arm, seed, ...
 
     Raises:
         CheckpointError: the file is missing or damaged.
         ConfigError: its weights do not fit the config's model.
     """
-    runner = load_runner(cfg, checkpoint)
+    runner, weights = _load(cfg, checkpoint)
     metrics = {key: float(value) for key, value in runner.test().items()}
     if not is_main_process():
-        return {}
-    return _write_result(runner, runner.test_dataloader.dataset, metrics, pictures, labels)
+        return None
+    run = dataclasses.replace(run, weights=weights)
+    return _finish(runner, runner.test_dataloader.dataset, metrics, run, pictures)
 
 
-def _write_result(
-    runner: HLRunner, dataset: Any, metrics: dict, pictures: int, labels: dict
-) -> dict[str, Any]:
+def _finish(runner: HLRunner, dataset: Any, metrics: dict, run: Result, pictures: int) -> Result:
     """Metrics on a data set, in percent, as ``result.json`` with shares, and pictures of it."""
     work_dir = Path(runner.work_dir)
-    result = dict(
-        labels,
-        mIoU=metrics["mIoU"] / 100,
-        IoU={k.removeprefix("IoU/"): _share(v) for k, v in metrics.items() if k.startswith("IoU/")},
+    iou = {k.removeprefix("IoU/"): _share(v) for k, v in metrics.items() if k.startswith("IoU/")}
+    run = dataclasses.replace(
+        run,
+        metrics=dataclasses.replace(run.metrics, miou=metrics["mIoU"] / 100, iou=iou),
+        code=dataclasses.replace(result.this_code(), stack=versions()),
         device=device_name(),
-        command=shlex.join([Path(sys.executable).name, *sys.argv]),
         date=datetime.date.today().isoformat(),
-        versions=versions(),
-        classes=list(dataset.metainfo["classes"]),
-        palette=dataset.metainfo["palette"],
-        pictures=Pictures(dataset, runner.model).save(work_dir / "pictures", pictures),
+        classes=tuple(dataset.metainfo["classes"]),
+        palette=tuple(tuple(color) for color in dataset.metainfo["palette"]),
+        pictures=tuple(Pictures(dataset, runner.model).save(work_dir / "pictures", pictures)),
     )
-    write_atomically(json.dumps(result, indent=1).encode(), work_dir / RESULT)
-    return result
+    result.write(run, work_dir)
+    return run
 
 
-def read_result(work_dir: Path, max_iters: int | None = None) -> dict[str, Any] | None:
-    """What the finished run of a work_dir left, None if it is not finished.
-
-    Raises:
-        ConfigError: it is of another number of iterations than ``max_iters``.
-    """
-    path = work_dir / RESULT
-    if not path.is_file():
-        return None
-    result = json.loads(path.read_text())
-    if max_iters and result["max_iters"] != max_iters:
-        raise ConfigError(
-            f"{path} is of {result['max_iters']} iterations, now {max_iters} are asked: "
-            "name another --out, or delete that folder"
-        )
-    return result
+def _last_weights(runner: HLRunner) -> Weights:
+    """Of the checkpoint of the last iteration, which hooks may have given other weights than the
+    model's; of the model where none was saved."""
+    found = checkpoints_in(runner.work_dir)
+    if found and iteration_of(found[0]) == runner.max_iters:
+        state, file = load_checkpoint(found[0])["state_dict"], found[0].name
+    else:
+        state, file = _unwrapped(runner).state_dict(), None
+    return Weights(file, runner.max_iters, weights_revision(state))
 
 
 def test(cfg: Config, checkpoint: str | Path) -> dict[str, float]:
@@ -153,10 +141,20 @@ def test(cfg: Config, checkpoint: str | Path) -> dict[str, float]:
 
 
 def load_runner(cfg: Config, checkpoint: str | Path) -> HLRunner:
-    """The runner of a config with the weights of a checkpoint."""
-    state = load_checkpoint(checkpoint)["state_dict"]
+    """The runner of a config with the weights of a checkpoint.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+        ConfigError: its weights do not fit the config's model.
+    """
+    return _load(cfg, checkpoint)[0]
+
+
+def _load(cfg: Config, checkpoint: str | Path) -> tuple[HLRunner, Weights]:
+    content = load_checkpoint(checkpoint)
+    state = content["state_dict"]
     runner = HLRunner.from_cfg(cfg)
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = _unwrapped(runner)
     own = model.state_dict()
     # An exported checkpoint has no HL branch, and none is needed to test.
     wrong = [key for key in own.keys() ^ state.keys() if not key.startswith(f"{HL_HEAD}.")]
@@ -167,7 +165,12 @@ def load_runner(cfg: Config, checkpoint: str | Path) -> HLRunner:
         )
     model.load_state_dict(state, strict=False)
     runner._has_loaded = True
-    return runner
+    iteration = (content.get("meta") or {}).get("iter")
+    return runner, Weights(Path(checkpoint).name, iteration, weights_revision(state))
+
+
+def _unwrapped(runner: HLRunner) -> torch.nn.Module:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def read_metrics(work_dir: str | Path, step: int) -> dict[str, float]:

@@ -10,7 +10,8 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
-from core.engine.checkpoint import CheckpointError, checkpoints_in, load_checkpoint
+from core.engine.checkpoint import checkpoints_in, load_checkpoint
+from core.errors import CheckpointError
 
 
 class HLRunner(Runner):

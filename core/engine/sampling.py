@@ -9,7 +9,6 @@ without loading.
 from __future__ import annotations
 
 import itertools
-import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,9 @@ import torch
 from mmengine.dataset import InfiniteSampler
 from mmseg.registry import DATA_SAMPLERS, DATASETS
 from torch.utils.data import Dataset
+
+from core.errors import SampleError, UserError
+from core.files import is_whole
 
 
 def random_state() -> dict[str, Any]:
@@ -64,10 +66,6 @@ class PositionSampler(InfiniteSampler):
             yield self.seed, position, index
 
 
-class SampleError(RuntimeError):
-    """A sample that cannot be read; one line that names its file."""
-
-
 class _Wrapped(Dataset):
     """A data set around another one.
 
@@ -107,6 +105,8 @@ class CheckedDataset(_Wrapped):
                 raise SampleError(f"{path}: missing or truncated; copy it again")
         try:
             sample = self.dataset[index]
+        except UserError:
+            raise  # says already what is wrong with which file
         except Exception as error:
             raise SampleError(f"{info['img_path']}: cannot be read: {error!r}") from error
         if "gt_sem_seg" in sample["data_samples"]:
@@ -120,21 +120,11 @@ class CheckedDataset(_Wrapped):
         return sample
 
 
-def is_whole(path: str) -> bool:
-    """Whether a PNG or JPEG file has its end mark; other formats are taken as they are."""
-    try:
-        with open(path, "rb") as file:
-            start = file.read(4)
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - 64))
-            tail = file.read()
-    except OSError:
-        return False
-    if start == b"\x89PNG":
-        return b"IEND\xaeB`\x82" in tail  # with its checksum: the decoders read that too
-    if start[:2] == b"\xff\xd8":
-        return b"\xff\xd9" in tail
-    return bool(start)
+def checked(dataset: dict) -> dict:
+    """Config of a data set whose damaged files are named when they are read."""
+    if dataset["type"] == "CheckedDataset":
+        return dataset
+    return dict(type="CheckedDataset", dataset=dataset)
 
 
 @DATASETS.register_module()

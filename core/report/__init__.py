@@ -6,29 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from core.report.files import write_files
+from core.files import write_files
+from core.report.formats import to_csv, to_json, to_markdown
 from core.report.page import render_page
-from core.report.tables import (
-    Published,
-    Result,
-    findings,
-    main_table,
-    summarize,
-    to_csv,
-    to_json,
-    to_markdown,
-)
+from core.report.summary import Published, summarize
+from core.result import Entry
 
-__all__ = [
-    "Report",
-    "findings",
-    "main_table",
-    "summarize",
-    "to_csv",
-    "to_json",
-    "to_markdown",
-    "write_report",
-]
+__all__ = ["Entry", "Report", "write_report"]
 
 
 class Report(NamedTuple):
@@ -40,48 +24,40 @@ class Report(NamedTuple):
 
 def write_report(
     out_dir: Path,
-    results: Sequence[Result],
-    run_dirs: Sequence[Path | None],
+    entries: Sequence[Entry],
     *,
     title: str,
     notes: Sequence[str] = (),
     command: str = "",
     published: Published | None = None,
     arm_names: Mapping[str, str] | None = None,
-    group: str = "Model",
+    group: str = "Network",
 ) -> Report:
     """Write ``results.md``, ``results.csv``, ``results.json`` and ``index.html``.
 
     Args:
         out_dir: made if it is missing.
-        results: run results, finished and failed (see ``core.report.tables``).
-        run_dirs: the folder of each result, in the same order, ``None`` where there is none.
+        entries: runs, finished and failed, each with its subject, heading and folder.
         title: heading of the page.
         notes: paragraphs below the findings.
         command: what was typed to make all this.
-        published: mIoU in percent by model and arm, to stand beside ours.
-        arm_names: names of arms in place of those in ``core.report.tables.ARMS``.
-        group: what a model is called in a heading; in a semi-supervised track, ``Partition``.
+        published: mIoU in percent by subject and arm, to stand beside ours.
+        arm_names: names of kinds of arms in place of those in :data:`core.arms.KINDS`.
+        group: what a subject is called in a heading: ``Network``, ``Split``, ``Domain``.
 
     Raises:
-        ValueError: an unknown arm, in a result or in ``arm_names``, the same run twice, or lists
-            that differ in length.
-        OSError: a file cannot be written; a full disk leaves the old files as they were.
+        ResultError: an unknown arm, in a run or in ``arm_names``, or the same run twice.
+        WriteError: a file cannot be written; a full disk leaves the old files as they were.
     """
-    table = summarize(results, published, arm_names=arm_names, group=group)
+    table = summarize(entries, published, arm_names=arm_names, group=group)
+    out_dir = Path(out_dir)
     markdown = to_markdown(table, notes)
-    paths = {
-        kind: Path(out_dir) / name
-        for kind, name in (
-            ("markdown", "results.md"),
-            ("csv", "results.csv"),
-            ("json", "results.json"),
-            ("html", "index.html"),
-        )
-    }
-    page = render_page(
-        table, results, run_dirs, title=title, notes=notes, command=command, base=Path(out_dir)
-    )
-    texts = {"markdown": markdown, "csv": to_csv(table), "json": to_json(table), "html": page}
-    write_files({paths[kind]: text for kind, text in texts.items()})
-    return Report(paths, markdown)
+    texts = {
+        "markdown": ("results.md", markdown),
+        "csv": ("results.csv", to_csv(table)),
+        "json": ("results.json", to_json(table)),
+        "html": ("index.html", render_page(table, title=title, notes=notes, command=command,
+                                           base=out_dir)),
+    }  # fmt: skip
+    write_files({out_dir / name: text.encode() for name, text in texts.values()})
+    return Report({kind: out_dir / name for kind, (name, _) in texts.items()}, markdown)

@@ -13,11 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from core.report.tables import ARMS, VARIANTS, Row
+from core.arms import KINDS, VARIANTS
+from core.report.summary import Row
 
 # Matplotlib knows no CSS variables: it draws in stand-in colours, replaced in the text of the SVG.
 INK, MUTED, RULE, PAPER = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04"
-_NAMES = [*ARMS, *(f"variant-{i}" for i in range(1, VARIANTS + 1))]
+_NAMES = [*KINDS, *(f"variant-{i}" for i in range(1, len(VARIANTS) + 1))]
 COLOR = {name: f"#0a0c{i:02x}" for i, name in enumerate(_NAMES)}  # by CSS variable
 _VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper"}
 _VARIABLES |= {color: name for name, color in COLOR.items()}
@@ -83,14 +84,14 @@ def _inline(svg: str, label: str) -> str:
 
 
 def miou_chart(rows: Sequence[Row], span: float) -> str:
-    """mIoU of each arm of one model: a dot per seed, a tick at the mean, one line per seed.
+    """mIoU of each arm of one subject: a dot per seed, a tick at the mean, one line per seed.
 
     Args:
-        rows: the model's rows.
-        span: width of the axis in points. The same for all models, so that equal differences
+        rows: the subject's rows.
+        span: width of the axis in points. The same for all subjects, so that equal differences
             look equal beside each other.
     """
-    label = f"mIoU of each arm and seed, {rows[0].title} ({rows[0].model})"
+    label = f"mIoU of each arm and seed, {rows[0].title} ({rows[0].subject})"
     with _Chart(4.4, 0.75 + 0.34 * len(rows), label) as (chart, axes):
         seeds = sorted({seed for row in rows if row.miou for seed in row.miou.by_seed})
         for seed in seeds:
@@ -125,12 +126,12 @@ def class_chart(rows: Sequence[Row], classes: Sequence[str], baseline: str) -> s
     """Per-class IoU minus the baseline's: a bar for HL, a ring for scale-matched CE.
 
     Args:
-        rows: one model's rows. SupOnly's is not drawn: it is so far off that the axis would hide
+        rows: one subject's rows. SupOnly's is not drawn: it is so far off that the axis would hide
             what HL does.
         classes: top to bottom.
         baseline: its name within a sentence.
     """
-    label = f"IoU per class minus {baseline}'s, {rows[0].title} ({rows[0].model})"
+    label = f"IoU per class minus {baseline}'s, {rows[0].title} ({rows[0].subject})"
     with _Chart(4.6, 0.75 + 0.28 * len(classes), label) as (chart, axes):
         for row in rows:
             seen = [(y, row.delta_iou.get(name)) for y, name in enumerate(classes)]
@@ -138,7 +139,7 @@ def class_chart(rows: Sequence[Row], classes: Sequence[str], baseline: str) -> s
             at = [y for y, _ in seen]
             mean = [100 * stat.mean for _, stat in seen]
             color = COLOR[row.color]
-            if row.arm == "hl":
+            if row.color == "hl":
                 axes.barh(at, mean, height=0.6, color=color, alpha=0.4)
                 axes.errorbar(
                     mean,
@@ -148,7 +149,7 @@ def class_chart(rows: Sequence[Row], classes: Sequence[str], baseline: str) -> s
                     ecolor=color,
                     elinewidth=1.3,
                 )
-            elif row.arm == "ce-scaled":
+            elif row.color == "ce-scaled":
                 ring = dict(markerfacecolor=PAPER, markeredgewidth=1.4, markersize=5)
                 axes.plot(mean, at, "o", color=color, zorder=3, **ring)
         axes.axvline(0, color=MUTED, linewidth=0.9)

@@ -1,5 +1,15 @@
 """The page's style sheet: one column of text, ruled tables, quiet colours."""
 
+from core.arms import KINDS, VARIANTS
+
+
+def _arm_colors(scheme: int) -> str:
+    """The CSS variables of the arms in the light (0) or the dark scheme (1)."""
+    colors = {name: kind.colors[scheme] for name, kind in KINDS.items()}
+    colors |= {f"variant-{i}": pair[scheme] for i, pair in enumerate(VARIANTS, start=1)}
+    return " ".join(f"--{name}: {color};" for name, color in colors.items())
+
+
 CSS = """
 :root {
   color-scheme: light dark;
@@ -7,18 +17,12 @@ CSS = """
   --sans: "Helvetica Neue", "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif;
   --mono: ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace;
   --paper: #fffefb; --ink: #1d1d1b; --muted: #62625d; --rule: #d9d8d0; --tint: #f5f4ee;
-  --sup-only: #7a1f2f; --baseline: #70757c; --ce-scaled: #d98300; --hl: #0066ad;
-  --balanced: #2e7d4f; --ohem: #8a5a9e; --focal: #b0563f; --collected: #008b8b;
-  --variant-1: #7fb2d6; --variant-2: #00406b; --variant-3: #4aa59d; --variant-4: #8f7fc2;
-  --variant-5: #5a6b00;
+  LIGHT
 }
 @media screen and (prefers-color-scheme: dark) {
   :root {
     --paper: #16171a; --ink: #e6e5e0; --muted: #9d9d97; --rule: #37383d; --tint: #1f2024;
-    --sup-only: #c04545; --baseline: #a3a9b1; --ce-scaled: #f0a63a; --hl: #5cb3ec;
-    --balanced: #6cc08f; --ohem: #c39bd6; --focal: #e0896f; --collected: #4fd1d1;
-    --variant-1: #b9dcf5; --variant-2: #3d86c2; --variant-3: #86d8d0; --variant-4: #b9adea;
-    --variant-5: #b4c64a;
+    DARK
   }
 }
 * { box-sizing: border-box; }
@@ -104,4 +108,4 @@ figcaption { font: .8125rem/1.4 var(--sans); }
   figure, tr, .strip { break-inside: avoid; }
   .scroll { overflow: visible; }
 }
-"""
+""".replace("LIGHT", _arm_colors(0)).replace("DARK", _arm_colors(1))

@@ -3,7 +3,7 @@ the prediction)."""
 
 _base_ = "small.py"
 
-custom_imports = dict(imports=["data.camvid_dataset"], allow_failed_imports=False)
+custom_imports = dict(imports=["data.sets.mmseg_datasets"], allow_failed_imports=False)
 dataset_type = "CamVidDataset"
 data_root = "data/raw/camvid"
 crop_size = (128, 192)

@@ -2,7 +2,7 @@
 of 512 x 512. The network is watched on 500 images of the validation split, which are in training,
 too; ``split="train"`` leaves them out."""
 
-custom_imports = dict(imports=["data.gtav_dataset"], allow_failed_imports=False)
+custom_imports = dict(imports=["data.sets.mmseg_datasets"], allow_failed_imports=False)
 dataset_type = "GTAVDataset"
 data_root = "data/raw/gtav"
 crop_size = (512, 512)

@@ -2,7 +2,7 @@
 
 _base_ = "streets.py"
 
-custom_imports = dict(imports=["data.gtav_dataset"], allow_failed_imports=False)
+custom_imports = dict(imports=["data.sets.mmseg_datasets"], allow_failed_imports=False)
 dataset_type = "GTAVDataset"
 data_root = "data/raw/streets-game"
 data_prefix = dict(_delete_=True, img_path="images", seg_map_path="train_ids")

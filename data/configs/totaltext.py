@@ -3,7 +3,7 @@ take off."""
 
 _base_ = "mmseg::_base_/datasets/ade20k.py"
 
-custom_imports = dict(imports=["data.totaltext_dataset"], allow_failed_imports=False)
+custom_imports = dict(imports=["data.sets.mmseg_datasets"], allow_failed_imports=False)
 dataset_type = "TotalTextDataset"
 data_root = "data/raw/totaltext"
 crop_size = (512, 512)

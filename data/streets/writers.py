@@ -16,8 +16,8 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from data.cityscapes import ID_TO_TRAIN_ID, LABEL_COLORS
 from data.files import png, save
+from data.sets.cityscapes import ID_TO_TRAIN_ID, LABEL_COLORS
 from data.streets.picture import generate
 
 VERSION = 1

@@ -8,17 +8,14 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from core.arms import Arm
+from core.configs import add_import, load_config, set_data, set_data_root, without_pretrained
 from core.convert import why_not
 from core.engine.checkpoint import checkpoints_in
-from core.engine.configs import (
-    ConfigError,
-    add_import,
-    checked,
-    load_config,
-    set_data,
-    set_data_root,
-    without_pretrained,
-)
+from core.engine.sampling import checked
+from core.errors import CannotConvert, ConfigError
+from core.rivals import class_weights
+from core.weighting import with_weighting
 from data import registry
 from data.splits import Split
 from semi_supervised.u2pl.settings import Settings
@@ -31,26 +28,32 @@ def build_config(
     split: Split,
     root: Path,
     work_dir: Path,
+    arm: Arm,
     *,
-    hl: bool = True,
-    sup_only: bool = False,
+    weights_file: str | None = None,
+    hardness: str | None = None,
     pretrained: bool = True,
     max_iters: int | None = None,
     world_size: int = 1,
 ) -> Config:
-    """What :func:`core.engine.configs.prepare` takes.
+    """What :func:`core.engine.prepare.prepare` takes.
 
     Args:
         root: folder of the data set.
         work_dir: the split's two lists are written there; mmseg reads them.
+        arm: how the main head's loss on the labeled images is weighted; ``sup-only``: those alone.
+        weights_file: of ``balanced``: class weights [counted in the labeled images].
+        hardness: of ``collected``: the folder of the maps.
         max_iters: in the place of the settings'. If both are 0 or None: ``epochs`` passes over the
             unlabeled images, or over the labeled ones if ``sup_only``, as published.
         world_size: number of processes, each with ``batch_size`` images of either kind.
 
     Raises:
+        CannotConvert: the arm is none of U²PL.
         ConfigError: fewer images of a kind than a batch takes, or too few for BatchNorm; a network
             that U²PL cannot train; checkpoints of a run on other images in the work_dir.
     """
+    sup_only = arm.kind.name == "sup-only"
     entry = registry.get(settings.dataset.type)
     data = load_config(entry.config)
     network = load_config(settings.net.config)
@@ -98,10 +101,37 @@ def build_config(
             by_epoch=False,
         )
     ]
-    _set_loader(cfg, settings, split, work_dir, sup_only)
+    cfg.model.data_preprocessor.update(
+        mean=settings.dataset.mean,
+        std=settings.dataset.std,
+        size=settings.dataset.train.crop.size,
+    )
     set_data_root(cfg, root)
-    _set_model(cfg, settings, hl=hl, sup_only=sup_only)
+    labeled, unlabeled = _datasets(cfg, settings, split, work_dir)
+    student = None
+    if arm.weighting != "ce":
+        labeled, student = _weighted(cfg, labeled, arm, weights_file, hardness)
+    _set_loader(cfg, settings, labeled, None if sup_only else unlabeled)
+    _set_model(cfg, settings, student, sup_only)
     return cfg
+
+
+def _weighted(
+    cfg: Config, labeled: dict, arm: Arm, weights_file: str | None, hardness: str | None
+) -> tuple[dict, dict]:
+    """The labeled images and the student's network of an arm."""
+    if arm.weighting == "ohem":
+        raise CannotConvert(
+            "ohem: it is U²PL's own loss of the labeled images (criterion.type), so the baseline; "
+            "without it: --no-hl --set criterion.type=ce"
+        )
+    alone = Config(dict(model=cfg.model, data_root=cfg.data_root, crop_size=cfg.crop_size,
+                        train_dataloader=dict(dataset=labeled),
+                        custom_imports=cfg.custom_imports))  # fmt: skip
+    weights = class_weights.of(alone, weights_file) if arm.weighting == "balanced" else None
+    alone = with_weighting(alone, arm, class_weight=weights, hardness=hardness)
+    cfg.custom_imports = alone.custom_imports
+    return alone.train_dataloader.dataset, alone.model
 
 
 def _check_network(name: str, model: dict | None) -> None:
@@ -122,18 +152,13 @@ def _check_network(name: str, model: dict | None) -> None:
                 raise ConfigError(f"{name}: {where} ({head.type}): {reason}")
 
 
-def _set_model(cfg: Config, settings: Settings, *, hl: bool, sup_only: bool) -> None:
+def _set_model(cfg: Config, settings: Settings, student: dict | None, sup_only: bool) -> None:
     segmentor = cfg.model
-    segmentor.data_preprocessor.update(
-        mean=settings.dataset.mean,
-        std=settings.dataset.std,
-        size=settings.dataset.train.crop.size,
-    )
     cfg.model = dict(
         type="U2PL",
         segmentor=segmentor,
         settings=dataclasses.asdict(settings),
-        hl=hl,
+        student=student,
         sup_only=sup_only,
         data_preprocessor=dict(segmentor.data_preprocessor, type="PairPreProcessor"),
     )
@@ -141,9 +166,7 @@ def _set_model(cfg: Config, settings: Settings, *, hl: bool, sup_only: bool) -> 
         cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), dict(type="TeacherHook")]
 
 
-def _set_loader(
-    cfg: Config, settings: Settings, split: Split, work_dir: Path, sup_only: bool
-) -> None:
+def _datasets(cfg: Config, settings: Settings, split: Split, work_dir: Path) -> tuple[dict, dict]:
     """The data config's training images in the published transforms, by the lists of the split."""
     source = cfg.train_dataloader.dataset
     scale = next(t["scale"] for t in source.pipeline if t["type"] == "RandomResize")
@@ -157,7 +180,12 @@ def _set_loader(
         pipeline=pipeline(settings, scale, "NoAnnotations"),
         data_prefix=dict(img_path=source.data_prefix.img_path),  # no label is looked for
     )
-    if sup_only:
+    return labeled, unlabeled
+
+
+def _set_loader(cfg: Config, settings: Settings, labeled: dict, unlabeled: dict | None) -> None:
+    """Pairs of labeled and unlabeled images, or labeled ones alone."""
+    if unlabeled is None:
         dataset, sampler = labeled, "InfiniteSampler"  # prepare() makes the two seeded
     else:
         dataset = dict(type="PairDataset", labeled=checked(labeled), unlabeled=checked(unlabeled))

@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.engine.configs import ConfigError
+from core.errors import ConfigError
 from semi_supervised.u2pl.memory_bank import MemoryBank, gather_keys
 from semi_supervised.u2pl.settings import AsReleased, Contrastive
 

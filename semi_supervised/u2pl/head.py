@@ -12,7 +12,7 @@ from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from core.engine.configs import ConfigError
+from core.errors import ConfigError
 
 
 def _three_convs(in_channels: int, channels: int, out_channels: int, **conv: Any) -> nn.Sequential:

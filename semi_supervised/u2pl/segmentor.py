@@ -27,8 +27,8 @@ from mmseg.models import BaseSegmentor
 from mmseg.registry import HOOKS, MODELS
 from torch import Tensor, nn
 
-import core.segmentors  # noqa: F401  (registers what to_hl names)
 from core.convert import to_hl
+from core.segmentors import stack_labels
 from semi_supervised.u2pl.augment import augment
 from semi_supervised.u2pl.contrastive import ContrastiveLoss, Pixels
 from semi_supervised.u2pl.head import representation_head, with_classifier_input
@@ -58,8 +58,10 @@ class U2PL(BaseSegmentor):
     Args:
         segmentor: config of the network, an ``EncoderDecoder`` with one decode head.
         settings: :class:`~semi_supervised.u2pl.settings.Settings` as nested dicts.
-        hl: whether the labeled images' loss of the main head is weighted by hardness.
+        student: config of the network whose main head's loss on the labeled images is weighted as
+            :func:`core.weighting.with_weighting` writes it; None: by the settings' criterion.
         sup_only: the student on the labeled images alone.
+        hl: what configs of version 0.4 have in the place of ``student``: HL by the settings.
 
     Attributes:
         student: the network, with an HL branch if ``hl``.
@@ -70,8 +72,9 @@ class U2PL(BaseSegmentor):
         self,
         segmentor: dict,
         settings: dict,
-        hl: bool = False,
+        student: dict | None = None,
         sup_only: bool = False,
+        hl: bool = False,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -79,8 +82,10 @@ class U2PL(BaseSegmentor):
         self.settings = from_dict(Settings, _plain(settings))
         s = self.settings
         config = ConfigDict(segmentor)
-        with_hl = to_hl(Config(dict(model=config)), **vars(s.hl)).model if hl else config
-        self.student = MODELS.build(with_hl)
+        if hl:
+            student = to_hl(Config(dict(model=config)), **vars(s.hl)).model
+        self.student = MODELS.build(student or config)
+        self.has_own_loss = student is not None
         self.num_classes = self.student.num_classes
         self.ignore_index = self.student.decode_head.ignore_index
         self.teacher = self.contrastive = None
@@ -89,7 +94,7 @@ class U2PL(BaseSegmentor):
             # weights.
             with torch.random.fork_rng(devices=[]):
                 self._add_teacher(config)
-        if hl:
+        if hasattr(self.student, "hl_head"):
             self.predict_hardness = self.student.predict_hardness
         self.epoch, self.progress, self.semi_step = 0, 0.0, 0  # see set_progress
 
@@ -163,22 +168,23 @@ class U2PL(BaseSegmentor):
             labeled: ``inputs`` (N, 3, H, W) and ``data_samples`` with labels.
             unlabeled: the same, labels 0 or, where padded, ``ignore_index``.
         """
-        images, label = labeled["inputs"], _stack_labels(labeled)
+        images, samples = labeled["inputs"], labeled["data_samples"]
+        label = stack_labels(samples)
         if self.teacher is None:
             features = self.student.extract_feat(images)
             logits = self.student.decode_head.forward(features)
-            return self._supervised(features, logits, label)
+            return self._supervised(features, logits, label, samples)
         if self.semi_step < 0:
             student = self._run("student", images)
             nothing = student.rep.sum() * 0  # DDP waits for every parameter
-            return self._supervised(*student[:2], label) | dict(loss_contrastive=nothing)
+            return self._supervised(*student[:2], label, samples) | dict(loss_contrastive=nothing)
 
         mixed, pseudo_label = self._pseudo_label(unlabeled)
         images = torch.cat([images, mixed])
         student = self._run("student", images)
         with torch.no_grad():
             teacher = self._run("teacher", images)
-        losses = self._supervised(*student[:2], label)
+        losses = self._supervised(*student[:2], label, samples)
         return losses | self._unlabeled(student, teacher, label, pseudo_label)
 
     def _run(self, name: str, images: Tensor) -> Outputs:
@@ -188,22 +194,36 @@ class U2PL(BaseSegmentor):
         return Outputs(features, seg_logits, self.representation[name](fused))
 
     def _supervised(
-        self, features: list[Tensor], seg_logits: Tensor, label: Tensor
+        self, features: list[Tensor], seg_logits: Tensor, label: Tensor, samples: list
     ) -> dict[str, Tensor]:
         """Losses of the labeled images, the first of the batch: main head, HL and auxiliary."""
-        n, student, head = len(label), self.student, self.student.decode_head
-        weight = head.loss_decode.loss_weight
-        if hasattr(student, "hl_head"):
-            hl_logits = student.hl_logits([feature[:n] for feature in features])
-            out = student.hl_loss(seg_logits[:n], hl_logits, label)
-            losses = dict(loss_sup=out.loss_seg * weight, loss_hl=out.loss_hl, ce=out.ce)
-        else:
-            losses = dict(loss_sup=self._criterion(head, seg_logits[:n], label) * weight)
+        n, student = len(label), self.student
+        losses = self._main_head(features, seg_logits[:n], label, samples)
         heads = student.auxiliary_head if student.with_auxiliary_head else []
         for i, aux in enumerate(heads if isinstance(heads, nn.ModuleList) else [heads]):
             loss = self._criterion(aux, aux.forward(features)[:n], label)
             losses[f"loss_aux_{i}"] = loss * self.settings.net.aux_loss.loss_weight
         return losses
+
+    def _main_head(
+        self, features: list[Tensor], seg_logits: Tensor, label: Tensor, samples: list
+    ) -> dict[str, Tensor]:
+        """The weighted loss of the main head on the labeled images."""
+        student, head = self.student, self.student.decode_head
+        if hasattr(student, "hl_head"):
+            hl_logits = student.hl_logits([feature[: len(label)] for feature in features])
+            out = student.hl_loss(seg_logits, hl_logits, label)
+            weight = head.loss_decode.loss_weight
+            return dict(loss_sup=out.loss_seg * weight, loss_hl=out.loss_hl, ce=out.ce)
+        if hasattr(student, "hl_loss"):  # maps that another model wrote
+            hl_map = student.collected_map(samples, label)
+            loss, _ = student.hl_loss.with_map(seg_logits, hl_map, label)
+        elif self.has_own_loss:
+            logits = _enlarge(head, seg_logits, label)
+            return dict(loss_sup=head.loss_decode(logits, label, ignore_index=self.ignore_index))
+        else:
+            loss = self._criterion(head, seg_logits, label)
+        return dict(loss_sup=loss * head.loss_decode.loss_weight)
 
     def _criterion(self, head: nn.Module, seg_logits: Tensor, label: Tensor) -> Tensor:
         criterion = self.settings.criterion
@@ -215,7 +235,10 @@ class U2PL(BaseSegmentor):
     @torch.no_grad()
     def _pseudo_label(self, unlabeled: dict) -> tuple[Tensor, Tensor]:
         """Images, mixed or not, and the teacher's labels for them, (N, H, W)."""
-        images, valid = unlabeled["inputs"], _stack_labels(unlabeled) != self.ignore_index
+        images, valid = (
+            unlabeled["inputs"],
+            stack_labels(unlabeled["data_samples"]) != self.ignore_index,
+        )
         self.teacher.eval()
         head = self.teacher.decode_head
         seg_logits = head.forward(self.teacher.extract_feat(images))
@@ -313,11 +336,6 @@ def _enlarge(head: nn.Module, logits: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(
         logits, size=like.shape[-2:], mode="bilinear", align_corners=head.align_corners
     )
-
-
-def _stack_labels(batch: dict) -> Tensor:
-    """(N, H, W)."""
-    return torch.cat([sample.gt_sem_seg.data for sample in batch["data_samples"]])
 
 
 def _plain(value: Any) -> Any:

@@ -17,7 +17,8 @@ from typing import Any
 
 import yaml
 
-from core.engine.configs import ConfigError
+from core.arms import Arm
+from core.errors import ConfigError
 from core.hardness import IGNORED, NORMALIZE, WEIGHTING
 from semi_supervised.u2pl.augment import AUGMENTATIONS
 
@@ -349,3 +350,30 @@ def _positive(name: str, value: Any) -> None:
 
 def _numbers(value: Any) -> tuple:
     return value if isinstance(value, tuple) else (value,)
+
+
+def arm_and_settings(settings: Settings, arm: Arm | None) -> tuple[Arm, Settings]:
+    """The arm that flags and settings ask for together, and the settings with its options.
+
+    Args:
+        arm: what the flags say, None if they say nothing.
+
+    Raises:
+        ConfigError: both give an option, with different values.
+    """
+    default = HL()
+    own = {key: value for key, value in vars(settings.hl).items() if value != getattr(default, key)}
+    weighting = own.pop("weighting", None)
+    pairs = [f"{key}={value}" for key, value in own.items()]
+    if arm is None:
+        arm = Arm.of(weighting or default.weighting, pairs)
+    elif arm.kind.name in WEIGHTING:
+        if weighting not in (None, arm.kind.name):
+            raise ConfigError(
+                f"the flags say {arm}, the settings say hl.weighting={weighting}: leave one out"
+            )
+        arm = Arm.of(arm.kind.name, [*arm.pairs, *pairs])
+    if arm.kind.name in WEIGHTING:
+        hl = HL(**arm.settings, weighting=arm.kind.name)
+        settings = dataclasses.replace(settings, hl=hl)
+    return arm, settings

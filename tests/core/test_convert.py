@@ -5,8 +5,9 @@ import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
-from core.convert import CannotConvert, to_hl
-from core.engine.configs import ConfigError, load_config, mmseg_configs, walk
+from core.configs import load_config, mmseg_configs, walk
+from core.convert import to_hl
+from core.errors import CannotConvert, ConfigError
 
 # One config per head; every other number of theirs is as mmseg ships it.
 CONVERTED = {

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
+from core.configs import walk
 from core.convert import to_hl
-from core.engine.configs import walk
 
 
 def test_two_processes_have_the_gradients_of_the_joined_batch(

@@ -4,8 +4,8 @@ import pytest
 import torch
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 
+from core.configs import walk
 from core.convert import to_hl
-from core.engine.configs import walk
 
 KINDS = ["plain", "cascade"]
 

@@ -4,10 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from core.convert import CannotConvert
-from core.engine.configs import load_config
-from core.focal import SoftmaxFocalLoss
-from core.weighting import WEIGHTINGS, with_weighting
+from core.arms import WEIGHTINGS, Arm
+from core.configs import load_config
+from core.errors import CannotConvert
+from core.rivals.focal import SoftmaxFocalLoss
+from core.weighting import arm_of_config, with_weighting
 
 KINDS = ["plain", "cascade"]
 WEIGHTS = [0.5, 1.0, 2.0, 0.25, 1.25]
@@ -40,7 +41,7 @@ def quiet(cfg):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_balanced_is_the_weighted_mean_of_cross_entropy(kind, tiny_config, tiny_batch, build):
-    cfg = with_weighting(quiet(tiny_config(kind)), "balanced", class_weight=WEIGHTS)
+    cfg = with_weighting(quiet(tiny_config(kind)), Arm.parse("balanced"), class_weight=WEIGHTS)
     losses, logits, label = stage_losses(build(cfg).train(), *tiny_batch())
     weights = torch.tensor(WEIGHTS, dtype=torch.float64)
     for i, stage in enumerate(logits):
@@ -54,7 +55,7 @@ def test_balanced_is_the_weighted_mean_of_cross_entropy(kind, tiny_config, tiny_
 def test_ohem_keeps_unsure_pixels_and_at_least_so_many(kept, tiny_config, tiny_batch, build):
     """Fewer than ``min_kept`` below the threshold: the hardest are taken, two images at a time."""
     thresh = 0.2
-    cfg = with_weighting(quiet(tiny_config()), "ohem", thresh=thresh, min_kept=kept)
+    cfg = with_weighting(quiet(tiny_config()), Arm.parse(f"ohem thresh={thresh} min_kept={kept}"))
     losses, (logits,), label = stage_losses(build(cfg).train(), *tiny_batch())
     valid = label != 255
     ce = F.cross_entropy(logits, label, ignore_index=255, reduction="none")
@@ -69,16 +70,16 @@ def test_ohem_keeps_unsure_pixels_and_at_least_so_many(kept, tiny_config, tiny_b
 
 def test_ohem_keeps_the_published_share_of_a_crop():
     cfg = load_config("mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-769x769.py")
-    sampler = with_weighting(cfg, "ohem").model.decode_head.sampler
+    sampler = with_weighting(cfg, Arm.parse("ohem")).model.decode_head.sampler
     assert sampler == dict(type="OHEMPixelSampler", thresh=0.7, min_kept=100_000)
     cfg.crop_size = (128, 192)
-    share = with_weighting(cfg, "ohem").model.decode_head.sampler.min_kept / (128 * 192)
+    share = with_weighting(cfg, Arm.parse("ohem")).model.decode_head.sampler.min_kept / (128 * 192)
     assert share == pytest.approx(100_000 / 769**2, rel=1e-3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_focal_damps_what_is_sure(kind, tiny_config, tiny_batch, build):
-    cfg = with_weighting(quiet(tiny_config(kind)), "focal", gamma=1.5)
+    cfg = with_weighting(quiet(tiny_config(kind)), Arm.parse("focal gamma=1.5"))
     losses, logits, label = stage_losses(build(cfg).train(), *tiny_batch())
     for i, stage in enumerate(logits):
         p = stage.softmax(1).gather(1, label.clamp(max=4)[:, None])[:, 0]
@@ -123,7 +124,7 @@ def test_auxiliary_head_inference_and_given_config_are_as_before(
     cfg.crop_size = (32, 48)
     before = cfg.pretty_text
     weights = WEIGHTS if weighting == "balanced" else None
-    changed = with_weighting(cfg, weighting, class_weight=weights)
+    changed = with_weighting(cfg, Arm.parse(weighting), class_weight=weights)
     assert cfg.pretty_text == before
     plain, other = build(cfg).train(), build(changed).train()
     images, samples = tiny_batch()
@@ -135,29 +136,61 @@ def test_auxiliary_head_inference_and_given_config_are_as_before(
 
 
 @pytest.mark.parametrize(
-    ("weighting", "options", "words"),
+    ("arm", "given", "words"),
     [
-        ("hinge", {}, "there are: ce, ce-scaled, balanced"),
-        ("ce", dict(c=0.1), "ce has no option 'c'; it has none"),
-        ("focal", dict(c=0.1), "no option 'c'; it has gamma"),
-        ("focal", dict(gamma=-1.0), "gamma must be >= 0"),
-        ("ohem", dict(thresh=7), "thresh is a probability"),
-        ("ohem", dict(min_kept=1), "min_kept is a number of pixels"),
         ("balanced", {}, "needs class weights"),
         ("balanced", dict(class_weight=[1.0, 2.0]), "2 class weights for 5 classes"),
         ("balanced", dict(class_weight=[1, 1, 1, 1, 0]), "must be positive"),
         ("collected", {}, "needs the folder of the maps"),
-        ("hl", dict(c=-1), "c must be > 0"),
     ],
 )
-def test_wrong_options_are_refused(weighting, options, words, tiny_config):
+def test_what_an_arm_lacks_is_told(arm, given, words, tiny_config):
     with pytest.raises(CannotConvert, match=words) as error:
-        with_weighting(tiny_config(), weighting, **options)
+        with_weighting(tiny_config(), Arm.parse(arm), **given)
     assert "\n" not in str(error.value)
 
 
 def test_every_weighting_refuses_a_head_with_a_loss_of_its_own():
     cfg = load_config("mmseg::danet/danet_r50-d8_4xb2-40k_cityscapes-512x1024.py")
-    for weighting in WEIGHTINGS.keys() - {"ce"}:
+    for weighting in set(WEIGHTINGS) - {"ce"}:
         with pytest.raises(CannotConvert, match="loss of its own"):
-            with_weighting(cfg, weighting, class_weight=[1.0] * 19, hardness="x")
+            with_weighting(cfg, Arm.parse(weighting), class_weight=[1.0] * 19, hardness="x")
+
+
+def test_hl_options_of_a_config_are_part_of_the_arm(tiny_config):
+    """``--cfg-options model.hl.c=0.5`` is what an mmseg user types first: it must count."""
+    cfg = tiny_config()
+    cfg.merge_from_dict({"model.hl.c": 0.5})
+    arm = arm_of_config(cfg, Arm.parse("hl alpha=1"), "baseline")
+    assert str(arm) == "hl alpha=1 c=0.5"
+    hl = with_weighting(cfg, arm).model.hl
+    assert hl == dict(
+        weighting="hl", c=0.5, alpha=1.0, normalize="image", ignored="exclude")  # fmt: skip
+
+
+def test_a_config_that_is_hl_already_is_that_arm(tiny_config):
+    cfg = with_weighting(tiny_config(), Arm.parse("hl c=0.3"))
+    assert str(arm_of_config(cfg, None, "baseline")).startswith("hl c=0.3")
+    assert cfg.model.type == "EncoderDecoder" and "hl" not in cfg.model
+    scaled = with_weighting(tiny_config(), Arm.parse("ce-scaled"))
+    assert arm_of_config(scaled, None, "baseline").kind.name == "ce-scaled"
+
+
+@pytest.mark.parametrize(
+    ("arm", "options", "words"),
+    [
+        ("hl c=0.3", {"model.hl.c": 0.5}, "hl: c is given twice: 0.3 and 0.5"),
+        ("baseline", {"model.hl.c": 0.5}, r"model\.hl\.c: baseline has no such options; --hl"),
+        (None, {"model.hl.c": 0.5}, r"model\.hl\.c: baseline has no such options; --hl"),
+        ("focal", {"model.hl.c": 0.5}, "focal has no option 'c'; it has gamma"),
+        ("hl", {"model.hl.c": 0}, "c must be > 0"),
+        ("focal", {"model.type": "HLEncoderDecoder"}, "flags say focal, the config's model says h"),
+        ("baseline", {"model.type": "HLEncoderDecoder"}, "flags say baseline, .* model says hl"),
+    ],
+)
+def test_flags_and_config_that_contradict_are_refused(arm, options, words, tiny_config):
+    cfg = tiny_config()
+    cfg.merge_from_dict(options)
+    with pytest.raises(CannotConvert, match=words) as error:
+        arm_of_config(cfg, arm and Arm.parse(arm), "baseline")
+    assert "\n" not in str(error.value)

@@ -7,9 +7,10 @@ from mmseg.registry import DATASETS
 from mmseg.utils import register_all_modules
 from PIL import Image
 
-from core.engine.configs import load_config
-from data import camvid, cityscapes, domains, mapillary, registry
+from core.configs import load_config
+from data import domains, registry
 from data.errors import DataError
+from data.sets import camvid, cityscapes, mapillary
 
 register_all_modules(init_default_scope=True)
 

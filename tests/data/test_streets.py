@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.cityscapes import CLASSES, ID_TO_TRAIN_ID, PALETTE
+from data.sets.cityscapes import CLASSES, ID_TO_TRAIN_ID, PALETTE
 from data.streets import DOMAINS, generate, write_cityscapes, write_gtav
 from data.streets import writers as writers_module
 from data.streets.renderer import render

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.cityscapes import LABEL_COLORS
+from data.sets.cityscapes import LABEL_COLORS
 
 
 def _scene(rng, width, height):

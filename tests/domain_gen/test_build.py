@@ -7,11 +7,13 @@ from mmengine.optim import build_optim_wrapper
 from mmseg.registry import DATASETS, PARAM_SCHEDULERS
 
 import core.engine.run  # noqa: F401  (registers what prepare() names)
+from core.configs import load_config, parse_config, walk
 from core.convert import to_hl
-from core.engine.configs import ConfigError, load_config, parse_config, walk
+from core.errors import ConfigError
 from data import domains, registry
-from data.errors import DataError
+from data.roots import Roots
 from domain_gen import build as track
+from domain_gen import manifest
 
 NAMES = ("deeplabv3plus_r101", "deeplabv3plus_r50", "deeplabv3plus_r18-w16")
 
@@ -19,8 +21,9 @@ NAMES = ("deeplabv3plus_r101", "deeplabv3plus_r50", "deeplabv3plus_r18-w16")
 @pytest.fixture
 def released(gtav):
     """The released configuration on the tiny GTAV."""
-    source, root = track.find_source("gtav", dict(gtav=str(gtav)))
-    return track.source_config(load_config(track.config_path(NAMES[0])), source, root)
+    root = manifest.locate(domains.parse("gtav"), Roots.parse([f"gtav={gtav}"]))
+    cfg = load_config(manifest.config_path(NAMES[0]))
+    return track.source_config(cfg, domains.parse("gtav"), root)
 
 
 def test_the_released_settings(released):
@@ -60,7 +63,7 @@ def test_the_learning_rate_is_the_released_one(released):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("hl", [False, True])
 def test_every_network_builds(name, hl, build, shrunk):
-    cfg = shrunk(track.config_path(name))
+    cfg = shrunk(manifest.config_path(name))
     cfg = to_hl(cfg) if hl else cfg
     model = build(cfg)
     assert hasattr(model, "hl_head") == hl
@@ -70,8 +73,9 @@ def test_every_network_builds(name, hl, build, shrunk):
 
 @pytest.mark.parametrize("source", ["gtav", "gtav:train"])
 def test_only_the_source_is_read_in_training(source, gtav, cityscapes):
-    domain, root = track.find_source(source, dict(gtav=str(gtav), cityscapes=str(cityscapes)))
-    cfg = track.source_config(load_config(track.config_path(NAMES[0])), domain, root)
+    domain, roots = domains.parse(source), Roots.parse([f"gtav={gtav}", f"cityscapes={cityscapes}"])
+    root = manifest.locate(domain, roots)
+    cfg = track.source_config(load_config(manifest.config_path(NAMES[0])), domain, root)
     roots = set()
     for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
         walk(cfg[loader], lambda node: roots.add(node.get("data_root")))
@@ -81,20 +85,17 @@ def test_only_the_source_is_read_in_training(source, gtav, cityscapes):
 
 
 def test_targets_that_are_not_there_are_named(gtav, cityscapes, tmp_path):
-    roots = dict(cityscapes=str(cityscapes), bdd100k=str(tmp_path))
-    found, missing = track.find_targets(["cityscapes@full", "bdd100k"], roots)
+    roots = Roots.parse([f"cityscapes={cityscapes}", f"bdd100k={tmp_path}"])
+    targets = [domains.parse(name) for name in ("cityscapes@full", "bdd100k")]
+    found, missing = manifest.find_targets(targets, roots)
     assert [t.name for t in found] == ["cityscapes@full"]
     assert [t.name for t in missing] == ["bdd100k"] and "not found" in next(iter(missing.values()))
-    with pytest.raises(DataError, match="unknown domain"):
-        track.find_targets(["cityscape"], roots)
 
 
-def test_roots_are_pairs():
-    assert track.parse_roots(["gtav=/a=b"]) == dict(gtav="/a=b")
-    with pytest.raises(ConfigError, match="give NAME=DIR"):
-        track.parse_roots(["/data"])
-    with pytest.raises(DataError, match="did you mean cityscapes"):
-        track.parse_roots(["cityscape=/a"])
+def test_without_a_name_gtav_is_the_source_where_it_is(gtav, tmp_path, monkeypatch):
+    assert manifest.find_source(None, Roots.parse([f"gtav={gtav}"])).name == "gtav"
+    monkeypatch.setattr(registry, "ROOT", tmp_path)
+    assert manifest.find_source(None, Roots()).name == "streets:game"
 
 
 def test_the_image_is_fitted_and_the_label_is_not(cityscapes):
@@ -117,10 +118,10 @@ def test_the_image_is_fitted_and_the_label_is_not(cityscapes):
 
 def test_unknown_sources_need_a_config():
     with pytest.raises(ConfigError, match="give --config"):
-        track.settings_of("camvid:dusk")
-    ours = track.settings_of("camvid:day")
+        manifest.settings_of("camvid:dusk")
+    ours = manifest.settings_of("camvid:day")
     assert ours["max_iters"] and ours["targets"] == ["camvid:dusk"]
-    other = track.settings_of("camvid:day", "deeplabv3plus_r50")
+    other = manifest.settings_of("camvid:day", "deeplabv3plus_r50")
     assert other["config"] == "deeplabv3plus_r50" and other["max_iters"] is None
 
 

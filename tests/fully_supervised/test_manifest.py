@@ -4,8 +4,9 @@ import statistics
 
 import pytest
 
+from core.configs import load_config
 from core.convert import CannotConvert, to_hl
-from core.engine.configs import ConfigError, load_config
+from core.errors import ConfigError
 from fully_supervised import manifest
 
 # How many models each table has, and the mean gains that the paper's text gives for some.

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from core.engine.configs import ConfigError
 from core.engine.pool import Launch
+from core.errors import ConfigError
 from fully_supervised import manifest, run_all
 
 

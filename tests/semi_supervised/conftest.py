@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import core.engine.run  # noqa: F401  (registers what prepare() names)
-from core.engine.configs import checked, prepare
+from core.engine.prepare import prepare
+from core.engine.sampling import checked
 from semi_supervised.u2pl.build import IMPORTS
 
 HERE = Path(__file__).resolve().parent

@@ -7,7 +7,9 @@ import torch
 from mmseg.registry import DATASETS, MODELS
 
 import core.engine.run  # noqa: F401  (registers what prepare() names)
-from core.engine.configs import ConfigError, fit_norm, prepare
+from core.configs import fit_norm
+from core.engine.prepare import prepare
+from core.errors import ConfigError
 from data import registry
 from data.splits import Split, partition
 from semi_supervised.u2pl.build import build_config

@@ -9,9 +9,9 @@ import pytest
 import torch
 from mmseg.registry import MODELS
 
+from core.configs import parse_config
 from core.engine import run
 from core.engine.checkpoint import load_checkpoint
-from core.engine.configs import parse_config
 from core.export import export_checkpoint
 
 

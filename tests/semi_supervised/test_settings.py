@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import yaml
 
-from core.engine.configs import ConfigError
+from core.errors import ConfigError
 from semi_supervised.u2pl.settings import load_settings
 
 

@@ -9,13 +9,14 @@ import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from core.engine.checkpoint import (
-    CheckpointError,
     checkpoints_in,
     load_checkpoint,
     save_atomically,
     to_plain,
-    write_atomically,
+    weights_revision,
 )
+from core.errors import CheckpointError, WriteError
+from core.files import write_atomically
 
 
 class Malicious:
@@ -82,7 +83,7 @@ def test_full_disk_keeps_the_old_file(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(CheckpointError, match=r"No space left.*earlier checkpoints are untouched"):
+    with pytest.raises(WriteError, match=r"No space left.*what was there before is untouched"):
         write_atomically(b"new", path)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.pth"]
@@ -117,3 +118,21 @@ def test_a_failed_download_is_one_line(monkeypatch, tmp_path):
     for source in ("https://example.invalid/x.pth", "open-mmlab://resnet18_v1c"):
         with pytest.raises(CheckpointError, match=r"could not download.*--no-pretrained"):
             CheckpointLoader.load_checkpoint(source)
+
+
+def test_revisions_tell_weights_apart():
+    """By name, shape, type and every bit; not by order or memory layout."""
+    weights = dict(a=torch.arange(6.0).reshape(2, 3), b=torch.tensor(3), c=torch.ones(2).bfloat16())
+    first = weights_revision(weights)
+    assert len(first) == 16 and int(first, 16) >= 0
+    same = dict(reversed(weights.items())) | dict(a=weights["a"].T.contiguous().T)
+    assert weights_revision(same) == first
+    flipped = weights["a"].clone()
+    flipped.view(torch.int32)[1, 2] ^= 1
+    for other in (
+        dict(a=flipped),
+        dict(a=weights["a"].reshape(3, 2)),
+        dict(a=weights["a"].double()),
+        dict(d=torch.zeros(0)),
+    ):
+        assert weights_revision(weights | other) != first

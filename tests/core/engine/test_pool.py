@@ -1,14 +1,14 @@
 """How trainings are started: alone, by torchrun, by srun; and side by side."""
 
 import sys
-from pathlib import Path
 
 import pytest
 
-from core.engine.configs import ConfigError, world_size
-from core.engine.pool import Job, Launch, run_jobs
+from core.engine.launch import Launch, world_size
+from core.engine.pool import Job, run_jobs
+from core.errors import ConfigError
 
-SCRIPT = Path("train.py")
+SCRIPT = "train.py"
 VARIABLES = ("GPUS", "NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "GPUS_PER_NODE",
              "CPUS_PER_TASK", "SRUN_ARGS")  # fmt: skip
 
@@ -23,19 +23,19 @@ def launch(monkeypatch, launcher="pytorch", **environment):
 
 def test_one_process_needs_no_launcher(monkeypatch):
     alone = launch(monkeypatch)
-    assert alone.command(SCRIPT) == [sys.executable, "train.py"]
+    assert alone.command(SCRIPT, ()) == (sys.executable, "train.py")
     assert alone.at_once is None and alone.is_first
-    assert launch(monkeypatch, GPUS="0").command(SCRIPT) == [sys.executable, "train.py"]
+    assert launch(monkeypatch, GPUS="0").command(SCRIPT, ()) == (sys.executable, "train.py")
 
 
 def test_torchrun_on_one_machine_and_on_two(monkeypatch):
     one = launch(monkeypatch, GPUS="4")
     assert one.at_once == 1
-    assert one.command(SCRIPT)[1:] == [
+    assert one.command(SCRIPT, ["--a"])[1:] == (
         "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=4",
-        "train.py", "--launcher", "pytorch"]  # fmt: skip
+        "train.py", "--launcher", "pytorch", "--a")  # fmt: skip
     two = launch(monkeypatch, GPUS="8", NNODES="2", NODE_RANK="1", MASTER_ADDR="10.0.0.1")
-    command = two.command(SCRIPT)
+    command = two.command(SCRIPT, ())
     for flag in ("--nnodes=2", "--node_rank=1", "--master_addr=10.0.0.1", "--nproc_per_node=8"):
         assert flag in command
     assert "--standalone" not in command
@@ -45,8 +45,8 @@ def test_torchrun_on_one_machine_and_on_two(monkeypatch):
 def test_slurm_starts_a_task_a_gpu(monkeypatch):
     command = launch(
         monkeypatch, "slurm", GPUS="16", SRUN_ARGS="--partition 'a b' --time=3:00"
-    ).command(SCRIPT)
-    assert command[0] == "srun" and command[-4:] == ["-u", "train.py", "--launcher", "slurm"]
+    ).command(SCRIPT, ())
+    assert command[0] == "srun" and command[-4:] == ("-u", "train.py", "--launcher", "slurm")
     for flag in ("--ntasks=16", "--ntasks-per-node=8", "--gres=gpu:8", "a b", "--time=3:00"):
         assert flag in command
     monkeypatch.setenv("SLURM_NTASKS", "16")

@@ -1,6 +1,5 @@
 """Runs on a tiny data set: resume bit by bit, kills, signals, damaged files, panels, results."""
 
-import json
 import os
 import signal
 import subprocess
@@ -15,13 +14,16 @@ from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from mmseg.registry import MODELS
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import core
+from core.configs import load_config, scale_schedule
 from core.convert import to_hl
 from core.engine import run
-from core.engine.checkpoint import checkpoints_in, load_checkpoint
-from core.engine.configs import ConfigError, load_config, prepare, scale_schedule
-from core.engine.hooks import NotFinite
+from core.engine.checkpoint import checkpoints_in, load_checkpoint, weights_revision
+from core.engine.prepare import prepare
 from core.engine.sampling import SeededDataset
+from core.errors import ConfigError, NotFinite
 from core.export import export_checkpoint
+from core.result import Result, read
 
 
 @pytest.fixture
@@ -36,6 +38,9 @@ def config(tiny_config, tiny_data, fresh_mmengine):
         return prepare(cfg, work_dir=work_dir, title="tiny", seed=seed, resume=resume)
 
     return make
+
+
+RUN = Result("fully_supervised", "tiny", "tiny data", "hl", 0)
 
 
 def losses_of(work_dir):
@@ -57,22 +62,26 @@ def finished(_runs, config):
     """The work_dir and result of one uninterrupted run with HL."""
     work_dir = _runs["folder"] / "finished"
     if "result" not in _runs:
-        _runs["result"] = run.train(config(work_dir), pictures=2, model="tiny", arm="hl", seed=0)
+        _runs["result"] = run.train(config(work_dir), RUN, pictures=2)
     return work_dir, _runs["result"]
 
 
 def test_result_holds_what_a_report_needs(finished):
     work_dir, result = finished
-    assert result == json.loads((work_dir / "result.json").read_text())
-    assert 0 < result["mIoU"] <= 1
-    classes = [v for v in result["IoU"].values() if v is not None]
-    assert len(result["IoU"]) == 5
-    assert np.mean(classes) == pytest.approx(result["mIoU"], abs=1e-4)
-    assert [step for step, _ in result["curves"]["loss"]] == list(range(1, 13))
-    assert {"loss_ce", "loss_hl", "ce", "lr", "mIoU"} <= result["curves"].keys()
-    assert result["curves"]["mIoU"][-1] == [12, pytest.approx(result["mIoU"], abs=1e-9)]
-    assert result["seconds_per_iter"] > 0 and result["peak_memory_mib"] > 0
-    for stem in result["pictures"]:
+    assert result == read(work_dir)
+    metrics = result.metrics
+    assert 0 < metrics.miou <= 1
+    classes = [v for v in metrics.iou.values() if v is not None]
+    assert len(metrics.iou) == 5
+    assert np.mean(classes) == pytest.approx(metrics.miou, abs=1e-4)
+    assert [step for step, _ in result.curves["loss"]] == list(range(1, 13))
+    assert {"loss_ce", "loss_hl", "ce", "lr", "mIoU"} <= result.curves.keys()
+    assert result.curves["mIoU"][-1] == [12, pytest.approx(metrics.miou, abs=1e-9)]
+    assert result.cost.seconds_per_iter > 0 and result.cost.peak_memory_mib > 0
+    assert (result.iterations, result.weights.file) == (12, "iter_12.pth")
+    assert result.weights.revision == weights_revision(weights_of(work_dir))
+    assert result.code.version == core.__version__ and "torch" in result.code.stack
+    for stem in result.pictures:
         for name in ("image", "label", "pred", "hl"):
             assert (work_dir / "pictures" / f"{stem}_{name}.png").stat().st_size > 50
 
@@ -96,9 +105,9 @@ def test_checkpoints_are_pruned_after_the_new_one(finished):
 
 
 def test_same_seed_same_run_another_seed_another(finished, config, tmp_path):
-    run.train(config(tmp_path / "again"), pictures=1)
+    run.train(config(tmp_path / "again"), RUN, pictures=1)
     assert losses_of(tmp_path / "again") == losses_of(finished[0])
-    run.train(config(tmp_path / "other", seed=1), pictures=1)
+    run.train(config(tmp_path / "other", seed=1), RUN, pictures=1)
     assert losses_of(tmp_path / "other") != losses_of(finished[0])
 
 
@@ -106,14 +115,14 @@ def test_same_seed_same_run_another_seed_another(finished, config, tmp_path):
 @pytest.mark.parametrize("cut", [3, 6])  # 6: validation is due at the cut
 def test_resumed_run_equals_the_uninterrupted_one(kind, cut, config, killed, tmp_path):
     """Weights, HL branch, optimizer, schedule, samples, dropout: equal to the bit, twice cut."""
-    run.train(config(tmp_path / "whole", kind=kind), pictures=1)
+    run.train(config(tmp_path / "whole", kind=kind), RUN, pictures=1)
     work_dir = tmp_path / "cut"
     for stop in (cut, cut + 3):
         cfg = config(work_dir, kind=kind, resume=True)
         cfg.custom_hooks.append(dict(type="KillHook", step=stop))
         with pytest.raises(killed):
-            run.train(cfg, pictures=1)
-    run.train(config(work_dir, kind=kind, resume=True), pictures=1)
+            run.train(cfg, RUN, pictures=1)
+    run.train(config(work_dir, kind=kind, resume=True), RUN, pictures=1)
 
     assert losses_of(work_dir) == losses_of(tmp_path / "whole")
     whole, resumed = (load_checkpoint(d / "iter_12.pth") for d in (tmp_path / "whole", work_dir))
@@ -147,25 +156,25 @@ def test_loading_a_sample_leaves_the_generators_alone(tiny_data):
 
 
 def test_a_damaged_latest_checkpoint_falls_back_to_the_one_before(config, tmp_path, caplog):
-    run.train(config(tmp_path), pictures=1)
+    run.train(config(tmp_path), RUN, pictures=1)
     whole = weights_of(tmp_path)
     latest = tmp_path / "iter_12.pth"
     latest.write_bytes(latest.read_bytes()[:1000])
-    run.train(config(tmp_path, resume=True), pictures=1)
+    run.train(config(tmp_path, resume=True), RUN, pictures=1)
     for key, value in weights_of(tmp_path).items():
         assert torch.equal(value, whole[key]), key
 
 
 def test_work_dir_with_checkpoints_is_not_overwritten(finished, config):
     with pytest.raises(ConfigError, match=r"holds checkpoints up to iter_12\.pth: go on with"):
-        run.train(config(finished[0]))
+        run.train(config(finished[0]), RUN)
 
 
 def test_nan_stops_and_keeps_the_last_good_checkpoint(config, tmp_path):
     cfg = config(tmp_path)
     cfg.custom_hooks.append(dict(type="PoisonHook", step=5))
     with pytest.raises(NotFinite, match=r"at iteration 5; the last good checkpoint is .*iter_3"):
-        run.train(cfg)
+        run.train(cfg, RUN)
     assert [p.name for p in checkpoints_in(tmp_path)] == ["iter_3.pth"]
     assert all(torch.isfinite(v.float()).all() for v in weights_of(tmp_path, 3).values())
 
@@ -194,7 +203,7 @@ def test_test_gives_the_metrics_of_training(finished, config, tmp_path):
     export_checkpoint(work_dir / "iter_12.pth", tmp_path / "plain.pth")
     for checkpoint in (work_dir / "iter_12.pth", tmp_path / "plain.pth"):
         metrics = run.test(config(tmp_path, hl=False), checkpoint)
-        assert metrics["mIoU"] / 100 == pytest.approx(result["mIoU"], abs=1e-9)
+        assert metrics["mIoU"] / 100 == pytest.approx(result.metrics.miou, abs=1e-9)
 
 
 def test_a_checkpoint_of_another_model_is_refused(finished, config, tmp_path):
@@ -222,7 +231,9 @@ import sys
 from mmengine.config import Config
 from core.engine import run
 from core.engine.cli import main_line
-main_line(lambda: run.train(Config.fromfile(sys.argv[1]), pictures=1))
+from core.result import Result
+RUN = Result("fully_supervised", "tiny", "tiny data", "hl", 0)
+main_line(lambda: run.train(Config.fromfile(sys.argv[1]), RUN, pictures=1))
 """
 
 
@@ -282,5 +293,4 @@ def test_two_processes_share_one_gradient(config, tmp_path):
     assert process.returncode == 0, error
     checkpoint = load_checkpoint(tmp_path / "two" / "iter_3.pth")
     assert len(checkpoint["random_states"]) == 2
-    result = json.loads((tmp_path / "two" / "result.json").read_text())
-    assert result["max_iters"] == 3
+    assert read(tmp_path / "two").iterations == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import dataclasses
 import html
 import io
 import json
@@ -16,58 +17,65 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.report import (
-    findings,
-    main_table,
-    summarize,
-    to_csv,
-    to_json,
-    to_markdown,
-    write_report,
-)
-from core.report.pictures import MAX_WIDTH, embed
+from core.analysis.colors import color_hardness, ramp_hex
+from core.arms import KINDS, VARIANTS
+from core.errors import ResultError, WriteError
+from core.report import write_report
+from core.report.formats import main_table, to_csv, to_json, to_markdown
+from core.report.images import MAX_WIDTH, embed
+from core.report.summary import summarize
+from core.report.words import findings
+from core.result import Code, Cost, Entry, Failed, Metrics, Result
 
 
-def run(arm: str, seed: int, miou: float, model: str = "net", **more) -> dict:
-    return {
-        "track": "fully_supervised",
-        "data": "streets",
-        "model": model,
-        "title": f"The {model}",
-        "arm": arm,
-        "seed": seed,
-        "max_iters": 600,
-        "mIoU": miou,
-        "IoU": {"road": miou + 0.1, "pole": miou - 0.1, "train": None},
-        "seconds_per_iter": 0.2,
-        "peak_memory_mib": 800.0,
-        "num_params": 700_000,
-        "device": "CPU",
-        "date": "2026-11-23",
-        "versions": {"torch": "2.12.1"},
-        "curves": {
+def run(arm: str, seed: int, miou: float, subject: str = "net", title="", folder=None, **more):
+    """A finished run as an entry; ``more`` replaces fields of it, its metrics and its cost."""
+    iou = {"road": miou + 0.1, "pole": miou - 0.1, "train": None}
+    metrics = dict(miou=miou, iou=iou, best_miou=None, foreground=None)
+    cost = dict(seconds_per_iter=0.2, peak_memory_mib=800.0, num_params=700_000)
+    for part in (metrics, cost):
+        part.update({key: more.pop(key) for key in list(more) if key in part})
+    if "curves" not in more:
+        more["curves"] = {
             "loss_ce": [[i, 2 / i] for i in range(1, 400)],
             "lr": [[1, 0.1]],
             "mIoU": [[100, 0.2 + seed / 100], [200, miou]],
-        },
-        "pictures": ["town_1"],
-        "palette": [[128, 64, 128], [153, 153, 153], [0, 80, 100]],
-        "classes": ["road", "pole", "train"],
-        **more,
-    }
+        }
+    fields = dict(
+        track="fully_supervised",
+        data="streets",
+        network="net",
+        group="streets",
+        arm=arm,
+        seed=seed,
+        iterations=600,
+        metrics=Metrics(**metrics),
+        cost=Cost(**cost),
+        code=Code("0.5.0", "1a2b3c", {"torch": "2.12.1"}),
+        device="CPU",
+        date="2026-11-23",
+        pictures=("town_1",),
+        palette=((128, 64, 128), (153, 153, 153), (0, 80, 100)),
+        classes=("road", "pole", "train"),
+    )
+    return Entry(subject, title or f"The {subject}", Result(**(fields | more)), folder)
+
+
+def failed(arm: str, seed: int, error: str, subject: str = "net", title="") -> Entry:
+    return Entry(subject, title or f"The {subject}", Failed("net", "streets", arm, seed, error))
 
 
 @pytest.fixture
-def results() -> list[dict]:
+def results() -> list[Entry]:
     """Seeds 0, 1, 2 of the baseline; HL lacks seed 1, scale-matched CE seeds 1 and 2."""
     return [
         run("hl", 2, 0.44, seconds_per_iter=0.30),
         run("baseline", 0, 0.40),
         run("baseline", 1, 0.45),
         run("baseline", 2, 0.41),
-        run("hl", 0, 0.42, seconds_per_iter=0.26, IoU={"road": 0.6, "pole": None, "train": None}),
+        run("hl", 0, 0.42, seconds_per_iter=0.26, iou={"road": 0.6, "pole": None, "train": None}),
         run("ce-scaled", 0, 0.41),
-        {"model": "net", "arm": "hl", "seed": 1, "error": "loss became NaN at 17 | stopped"},
+        failed("hl", 1, "loss became NaN at 17 | stopped"),
     ]
 
 
@@ -75,14 +83,14 @@ U2PL = {"baseline": "U²PL", "ce-scaled": "U²PL, scale-matched CE", "hl": "U²P
 
 
 @pytest.fixture
-def semi() -> list[dict]:
+def semi() -> list[Entry]:
     """Two seeds of the semi-supervised arms but scale-matched CE."""
     of = {"hl": (0.62, 0.63), "sup-only": (0.50, 0.54), "baseline": (0.60, 0.62)}
-    return [run(arm, seed, of[arm][seed], model="1/8") for arm in of for seed in (0, 1)]
+    return [run(arm, seed, of[arm][seed], subject="1/8") for arm in of for seed in (0, 1)]
 
 
 def rows_of(table) -> dict:
-    return {row.arm: row for row in table.rows}
+    return {str(row.arm): row for row in table.rows}
 
 
 # Tables
@@ -135,9 +143,9 @@ def test_null_class_is_left_out_of_the_mean(results):
 
 
 def test_an_arm_without_any_run_of_a_model_is_a_row_of_dashes(results):
-    table = summarize([*results, run("baseline", 0, 0.3, model="other")])
-    other = [row for row in table.rows if row.model == "other"]
-    assert [row.arm for row in other] == ["baseline", "ce-scaled", "hl"]
+    table = summarize([*results, run("baseline", 0, 0.3, subject="other")])
+    other = [row for row in table.rows if row.subject == "other"]
+    assert [str(row.arm) for row in other] == ["baseline", "ce-scaled", "hl"]
     assert other[2].miou is None
     cells = [c.strip() for c in main_table(table).splitlines()[-1].strip("|").split("|")]
     assert cells == ["", "+HL", "0", "–", "–", "–", "–", "–"]
@@ -186,31 +194,32 @@ def test_of_sup_only_no_more_is_found_than_the_way_to_the_baseline(semi):
         "U²PL + HL is above U²PL by 1.50 ± 0.71 points over 2 seeds.",
         way,
     ]
-    scaled = [run("ce-scaled", 0, 0.60, model="1/8")]
+    scaled = [run("ce-scaled", 0, 0.60, subject="1/8")]
     said = findings(summarize(semi + scaled, arm_names=U2PL))["1/8"]
     assert said[1].startswith("U²PL + HL is above scale-matched CE by 2.00 points on the one seed")
-    no_hl = [result for result in semi if result["arm"] != "hl"]
+    no_hl = [e for e in semi if e.run.arm != "hl"]
     assert findings(summarize(no_hl, arm_names=U2PL)) == {"1/8": [way]}
-    alone = [result for result in semi if result["arm"] == "sup-only"]
+    alone = [e for e in semi if e.run.arm == "sup-only"]
     assert findings(summarize(alone, arm_names=U2PL)) == {}
 
 
 def test_given_names_replace_all_others(semi):
-    failed = {"model": "1/8", "arm": "ce-scaled", "seed": 0, "error": "killed"}
-    table = summarize([*semi, failed], arm_names=U2PL, group="Partition")
+    table = summarize(
+        [*semi, failed("ce-scaled", 0, "killed", "1/8")], arm_names=U2PL, group="Partition"
+    )
     assert [row.name for row in table.rows] == ["SupOnly", *U2PL.values()]
     text = to_markdown(table)
     assert "- 1/8, U²PL, scale-matched CE, seed 0: killed" in text
     head = [cell.strip() for cell in text.splitlines()[0].split("|")]
     assert (head[1], head[5]) == ("Partition", "Δ U²PL")
     assert "ratios to U²PL" in text
-    for old in ("+HL", "Baseline", "the baseline", "Model"):
+    for old in ("+HL", "Baseline", "the baseline", "Network"):
         assert old not in text
 
 
 def test_a_name_for_an_unknown_arm_is_refused(semi, tmp_path):
-    with pytest.raises(ValueError, match=r"unknown arms \['u2pl'\]; known: sup-only, baseline"):
-        write_report(tmp_path, semi, [None] * 6, title="t", arm_names={"u2pl": "U²PL"})
+    with pytest.raises(ResultError, match=r"unknown arms \['u2pl'\]; known: sup-only, baseline"):
+        write_report(tmp_path, semi, title="t", arm_names={"u2pl": "U²PL"})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -221,14 +230,14 @@ def test_failed_runs_are_listed(results):
 
 
 def test_incomparable_runs_are_named(results):
-    text = to_markdown(summarize([*results, run("ce-scaled", 2, 0.4, max_iters=1200)]))
-    assert "The runs of net differ in max_iters: 600, 1200." in text
+    text = to_markdown(summarize([*results, run("ce-scaled", 2, 0.4, iterations=1200)]))
+    assert "The runs of net differ in iterations: 600, 1200." in text
 
 
 def test_unknown_arm_and_doubled_run_are_refused(results):
-    with pytest.raises(ValueError, match="unknown arm 'hinge c=1'"):
+    with pytest.raises(ResultError, match="a run of net: unknown arm 'hinge'"):
         summarize([run("hinge c=1", 0, 0.4)])
-    with pytest.raises(ValueError, match="two results for model net, arm hl, seed 2"):
+    with pytest.raises(ResultError, match="two results for net, arm hl, seed 2"):
         summarize([*results, run("hl", 2, 0.4)])
 
 
@@ -236,14 +245,16 @@ def test_csv_reads_back(results):
     rows = list(csv.DictReader(io.StringIO(to_csv(summarize(results)))))
     assert len(rows) == len(results)
     by_key = {(r["arm"], int(r["seed"])): r for r in rows}
-    for result in results:
-        row = by_key[result["arm"], result["seed"]]
-        if "error" in result:
-            assert row["error"] == result["error"]
+    for _, title, result, _ in results:
+        row = by_key[result.arm, result.seed]
+        assert (row["title"], row["network"], row["group"]) == (title, "net", "streets")
+        if isinstance(result, Failed):
+            assert row["error"] == result.error
             assert row["mIoU"] == ""
             continue
-        assert float(row["mIoU"]) == result["mIoU"]
-        for name, value in result["IoU"].items():
+        assert float(row["mIoU"]) == result.metrics.miou
+        assert (row["version"], row["revision"]) == ("0.5.0", "1a2b3c")
+        for name, value in result.metrics.iou.items():
             assert row[f"IoU/{name}"] == ("" if value is None else repr(value))
 
 
@@ -304,23 +315,24 @@ def picture(path: Path, width: int = 800) -> None:
 
 def page_of(out: Path, results, title: str = "t", **options) -> str:
     """The page of results that have no folders."""
-    report = write_report(out, results, [None] * len(results), title=title, **options)
+    report = write_report(out, results, title=title, **options)
     return report.paths["html"].read_text("utf-8")
 
 
-def folders_of(results, root: Path) -> list[Path]:
-    return [root / f"{r['model']}-{r['arm']}-{r['seed']}" for r in results]
+def in_folders(results, root: Path) -> list[Entry]:
+    """The same, each in a folder of its own."""
+    return [e._replace(folder=root / f"{e.subject}-{e.run.arm}-{e.run.seed}") for e in results]
 
 
 def test_page_stands_alone(results, tmp_path):
-    dirs = folders_of(results, tmp_path / "runs")
-    for result, folder in zip(results, dirs, strict=True):
-        for kind in ("image", "label", "pred") + ("hl",) * (result["arm"] != "baseline"):
-            picture(folder / "pictures" / f"town_1_{kind}.png")
+    results = in_folders(results, tmp_path / "runs")
+    for entry in results:
+        kinds = ["image", "label", "pred", *(["hl"] if entry.run.arm != "baseline" else [])]
+        for kind in kinds:
+            picture(entry.folder / "pictures" / f"town_1_{kind}.png")
     report = write_report(
         tmp_path / "out",
         results,
-        dirs,
         title="Streets",
         notes=["A note & more"],
         command="bash run_all.sh <here>",
@@ -345,10 +357,10 @@ def test_page_stands_alone(results, tmp_path):
 
 def test_names_are_escaped(tmp_path):
     evil = [
-        run(arm, 0, 0.4, model="<b>", title="<b>", IoU={"<i>&": 0.4}, classes=["<i>&"])
+        run(arm, 0, 0.4, subject="<b>", title="<b>", iou={"<i>&": 0.4}, classes=("<i>&",))
         for arm in ("baseline", "hl")
     ]
-    evil.append({"model": "<b>", "arm": "hl", "seed": 1, "error": "<script>"})
+    evil.append(failed("hl", 1, "<script>", subject="<b>", title="<b>"))
     names = {"baseline": "<b>", "hl": "<b>"}
     text = page_of(tmp_path, evil, title="<b>", notes=["<b>"], arm_names=names, group="<b>")
     Checker(text)
@@ -357,7 +369,7 @@ def test_names_are_escaped(tmp_path):
 
 
 def test_page_of_a_semi_supervised_track(semi, tmp_path):
-    semi.append(run("ce-scaled", 0, 0.61, model="1/8"))
+    semi.append(run("ce-scaled", 0, 0.61, subject="1/8"))
     raw = page_of(tmp_path, semi, arm_names=U2PL, group="Partition")
     page = Checker(raw)
     assert "#0a0b0" not in raw
@@ -369,11 +381,11 @@ def test_page_of_a_semi_supervised_track(semi, tmp_path):
         "what U²PL + HL gains over it",
         "ratios to U²PL of the same partition",
     ):
-        assert words in page.text
+        assert words in " ".join(page.text.split())
     assert "IoU per class minus U²PL's" in html.unescape(raw)
-    for old in ("+HL", "Baseline", "Model", "minus baseline"):
+    for old in ("+HL", "Baseline", "Network", "minus baseline"):
         assert old not in page.text
-    heads = re.findall(r"<thead>.*?</thead>", raw)
+    heads = re.findall(r"<thead>.*?</thead>", raw, re.DOTALL)
     classes = [re.sub(r"<.*?>", " ", head).split() for head in heads if "Class" in head]
     assert classes == ["Class SupOnly U²PL Scaled U²PL + HL Δ Δ Δ".split()]
 
@@ -389,11 +401,14 @@ def test_class_chart_leaves_out_what_would_hide_the_rest(semi, tmp_path):
 
 @pytest.mark.parametrize("best", [None, 0.77])
 def test_best_validation_is_a_column_of_the_runs_if_any_has_it(semi, tmp_path, best):
-    semi[0]["best_mIoU"] = best  # hl, seed 0: the last but one in the list
+    semi[0] = run(
+        "hl", 0, 0.62, subject="1/8", best_miou=best
+    )  # hl, seed 0: the last but one in the list
     runs = page_of(tmp_path, semi).split("<h2>Runs</h2>")[1]
-    rows = [re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row) for row in runs.split("<tr>")[1:]]
+    cells = r"<t[hd].*?>(.*?)</t[hd]>"
+    rows = [re.findall(cells, row, re.DOTALL) for row in runs.split("<tr>")[1:]]
     assert ("best" in rows[0]) == (best is not None)
-    assert {len(row) for row in rows} == {7 + (best is not None)}
+    assert {len(row) for row in rows} == {8 + (best is not None)}
     if best:
         assert rows[-2][rows[0].index("best")] == "77.00"
         assert rows[-1][rows[0].index("best")] == "–"
@@ -401,11 +416,11 @@ def test_best_validation_is_a_column_of_the_runs_if_any_has_it(semi, tmp_path, b
 
 
 def test_missing_and_damaged_pictures_are_said_to_be_missing(results, tmp_path):
-    dirs = folders_of(results, tmp_path)
-    hl = dirs[4] / "pictures"  # seed 0, which all arms have
+    results = in_folders(results, tmp_path)
+    hl = results[4].folder / "pictures"  # seed 0, which all arms have
     picture(hl / "town_1_image.png")
     (hl / "town_1_pred.png").write_bytes(b"no picture")
-    report = write_report(tmp_path / "out", results, dirs, title="t")
+    report = write_report(tmp_path / "out", results, title="t")
     text = report.paths["html"].read_text("utf-8")
     page = Checker(text)
     assert sum(r.startswith("data:image/") for r in page.references) == 1
@@ -415,23 +430,17 @@ def test_missing_and_damaged_pictures_are_said_to_be_missing(results, tmp_path):
 @pytest.mark.parametrize("finished", [False, True])
 def test_little_to_report(tmp_path, finished):
     """No run at all, and one whose optional parts are absent."""
-    bare = {"model": "net", "arm": "hl", "seed": 0, "mIoU": 0.4}
-    results = [bare] if finished else []
-    report = write_report(tmp_path, results, [None] * len(results), title="Empty")
+    bare = Result("fully_supervised", "net", "streets", "hl", 0, metrics=Metrics(0.4))
+    results = [Entry("net", "The net", bare)] if finished else []
+    report = write_report(tmp_path, results, title="Empty")
     page = Checker(report.paths["html"].read_text("utf-8"))
     assert ("40.00" if finished else "no run yet") in page.text
 
 
 def test_only_failed_runs(tmp_path):
-    failed = [{"model": "net", "arm": "baseline", "seed": 0, "error": "killed"}]
-    report = write_report(tmp_path, failed, [None], title="Failed")
+    report = write_report(tmp_path, [failed("baseline", 0, "killed")], title="Failed")
     assert "killed" in Checker(report.paths["html"].read_text("utf-8")).text
     assert "killed" in report.markdown
-
-
-def test_a_folder_for_every_result(results, tmp_path):
-    with pytest.raises(ValueError, match="7 results but 1 run folders"):
-        write_report(tmp_path, results, [None], title="t")
 
 
 def test_embedded_label_map_keeps_its_colours(tmp_path):
@@ -447,7 +456,7 @@ def test_embedded_label_map_keeps_its_colours(tmp_path):
 
 
 def test_report_files(results, tmp_path):
-    report = write_report(tmp_path / "new", results, [None] * len(results), title="t")
+    report = write_report(tmp_path / "new", results, title="t")
     names = {path.name for path in report.paths.values()}
     assert names == {"results.md", "results.csv", "results.json", "index.html"}
     assert {path.name for path in (tmp_path / "new").iterdir()} == names
@@ -456,7 +465,7 @@ def test_report_files(results, tmp_path):
 
 @pytest.mark.parametrize("call", ["os.replace", "os.fsync", "builtins.open"])
 def test_a_full_disk_leaves_the_old_files(results, tmp_path, monkeypatch, call):
-    report = write_report(tmp_path, results[:3], [None] * 3, title="old")
+    report = write_report(tmp_path, results[:3], title="old")
     old = {path: path.read_bytes() for path in report.paths.values()}
 
     def full(*args, **kwargs):
@@ -464,8 +473,8 @@ def test_a_full_disk_leaves_the_old_files(results, tmp_path, monkeypatch, call):
 
     with monkeypatch.context() as patch:
         patch.setattr(call, full)
-        with pytest.raises(OSError, match="No space left"):
-            write_report(tmp_path, results, [None] * len(results), title="new")
+        with pytest.raises(WriteError, match="No space left"):
+            write_report(tmp_path, results, title="new")
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == old
 
 
@@ -476,19 +485,19 @@ def test_same_results_give_the_same_page(results, tmp_path):
 def test_groups_with_different_classes_keep_them_apart(tmp_path):
     """Targets of one network: other images, other classes, other colours of the same name."""
     other = dict(
-        IoU={"sky": 0.5, "road": 0.7},
-        classes=["sky", "road"],
-        palette=[[1, 2, 3], [4, 5, 6]],
-        pictures=[f"dusk_{i}" for i in range(5)],
+        iou={"sky": 0.5, "road": 0.7},
+        classes=("sky", "road"),
+        palette=((1, 2, 3), (4, 5, 6)),
+        pictures=tuple(f"dusk_{i}" for i in range(5)),
     )
-    runs = [run("baseline", 0, 0.4), run("baseline", 0, 0.6, model="dusk", **other)]
-    folders = [tmp_path / "net", tmp_path / "dusk"]
-    for folder, result in zip(folders, runs, strict=True):
-        (folder / "pictures").mkdir(parents=True)
-        for stem in result["pictures"]:
+    runs = [run("baseline", 0, 0.4), run("baseline", 0, 0.6, subject="dusk", **other)]
+    runs = in_folders(runs, tmp_path)
+    for entry in runs:
+        (entry.folder / "pictures").mkdir(parents=True)
+        for stem in entry.run.pictures:
             for kind in ("image", "label", "pred"):
-                Image.new("RGB", (8, 4)).save(folder / f"pictures/{stem}_{kind}.png")
-    report = write_report(tmp_path, runs, folders, title="t", notes=["BDD is not there."])
+                Image.new("RGB", (8, 4)).save(entry.folder / f"pictures/{stem}_{kind}.png")
+    report = write_report(tmp_path, runs, title="t", notes=["BDD is not there."])
 
     assert "BDD is not there." in report.markdown
     tables = {t.splitlines()[0]: t for t in report.markdown.split("IoU per class, ")[1:]}
@@ -509,9 +518,9 @@ def test_arms_with_options_rivals_and_foreground(tmp_path):
     scores = [run(arm, seed, 0.3 + i / 100 + seed / 1000) for i, arm in enumerate(arms)
               for seed in (0, 1)]  # fmt: skip
     table = summarize(scores, {"net": {"baseline": 30.0, "hl c=0.5": 33.0}})
-    assert [row.arm for row in table.rows] == [
+    assert [str(row.arm) for row in table.rows] == [
         "baseline", "focal", "ce-scaled", "hl c=0.5", "hl", "hl c=0.01"]  # fmt: skip
-    by_arm = {row.arm: row for row in table.rows}
+    by_arm = rows_of(table)
     assert by_arm["hl c=0.5"].name == "+HL, c=0.5" and by_arm["focal"].name == "Focal loss"
     assert len({row.color for row in table.rows}) == 6
     assert by_arm["hl c=0.5"].delta_scaled is not None and by_arm["focal"].delta_scaled is None
@@ -525,6 +534,85 @@ def test_arms_with_options_rivals_and_foreground(tmp_path):
         assert f"var(--{row.color})" in page
         assert f"--{row.color}: #" in page
 
-    text = dict(run("hl", 0, 0.8), IoU={"background": 0.98, "text": 0.6}, foreground="text")
+    text = run("hl", 0, 0.8, iou={"background": 0.98, "text": 0.6}, foreground="text")
     (row,) = summarize([text]).rows
     assert row.miou.mean == 0.6
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_arm_there_is_can_be_reported(name, tmp_path):
+    """What can be trained has a row, a name, and a colour in both schemes of the page."""
+    runs = [run("baseline", 0, 0.3), *([] if name == "baseline" else [run(name, 0, 0.4)])]
+    page = page_of(tmp_path, runs)
+    assert KINDS[name].title in Checker(page).text
+    for color in KINDS[name].colors:
+        assert f"--{name}: {color};" in page
+    assert f"var(--{name})" in page.split("<h2>Training</h2>")[1]  # in the charts, too
+    assert len({kind.colors for kind in KINDS.values()} | set(VARIANTS)) == (
+        len(KINDS) + len(VARIANTS))  # fmt: skip
+
+
+def test_equations_are_numbered_as_in_the_module_of_the_method(results, tmp_path, root):
+    """Of the map, of L_h, of its gradient, of L_s and of their sum."""
+    text = " ".join(Checker(page_of(tmp_path, results)).text.split())
+    source = (root / "core/hardness.py").read_text()
+    number = {
+        "sums to 1 over the image (Eq. %s)": r'"""Eq. (\d): ``Z = sigmoid',
+        "the cross-entropy held fixed (Eq. %s)": r'"""Eq. (\d): ``L_h = -sum\(H \* stop\(L\)\)``',
+        "where the model is wrong now (Eq. %s)": r"dL_h/dH = -L \(Eq. (\d)\)",
+        "the map held fixed (Eq. %s)": r'"""Eq. (\d): ``L_s = sum\(stop\(H\) \* L\)``',
+        "with a small factor α (Eq. %s)": r'"""Eq. (\d): ``L_f = L_s \+ alpha \* L_h',
+    }
+    for words, pattern in number.items():
+        assert words % re.search(pattern, source)[1] in text
+    assert "HL head is trained to maximise" in text.split("(Eq. 2)")[0]
+
+
+def test_the_ramp_of_the_page_is_that_of_the_pictures(results, tmp_path):
+    results = in_folders(results, tmp_path)
+    for entry in results:
+        picture(entry.folder / "pictures" / "town_1_hl.png")
+    page = page_of(tmp_path / "out", results)
+    assert f"linear-gradient(to right, {', '.join(ramp_hex())})" in page
+    low_to_high = color_hardness(np.linspace(0, 1, 2000)[None])[0]
+    for stop, pixel in ((ramp_hex()[0], low_to_high[0]), (ramp_hex()[-1], low_to_high[-1])):
+        assert stop == "#" + "".join(f"{value:02x}" for value in pixel)
+
+
+def test_whose_prediction_and_whose_map_is_said(semi, tmp_path):
+    """U²PL predicts with its teacher, the HL branch is the student's."""
+    ours = [e._replace(run=dataclasses.replace(e.run, track="semi_supervised")) for e in semi]
+    text = " ".join(Checker(page_of(tmp_path / "u2pl", ours)).text.split())
+    assert "HL map (the student’s)" in text
+    assert "U²PL predicts with its teacher; the HL branch, and so the HL map, is" in text
+    other = Checker(page_of(tmp_path / "other", semi)).text
+    assert "teacher" not in other and "student" not in other
+
+
+def test_code_that_made_the_runs_is_told(results, tmp_path):
+    other = run("ce-scaled", 2, 0.4, code=Code("0.5.0", "ffff-dirty"))
+    report = write_report(tmp_path, [*results, other], title="t")
+    words = "pixel-hardness 0.5.0 (1a2b3c), "
+    assert words in Checker(report.paths["html"].read_text()).text and words in report.markdown
+    care = "The runs of net differ in code: 0.5.0 1a2b3c, 0.5.0 ffff-dirty."
+    assert care in report.markdown
+
+
+def test_hostile_fields_stay_text(tmp_path):
+    """On the page and in Markdown: a seed, a palette, a class, a title, an error, a folder."""
+    bad = "<script>x</script>|\n# y"
+    runs = [
+        run("baseline", bad, 0.4, subject=bad, title=bad, date=bad, device=bad, data=bad,
+            folder=tmp_path / "<i>", iou={bad: 0.3}, classes=(bad,),
+            palette=((bad, 1, 2),), curves={}),
+        failed("hl", 1, bad, subject=bad, title=bad),
+    ]  # fmt: skip
+    report = write_report(tmp_path, runs, title=bad, notes=[bad], command=bad)
+    page = report.paths["html"].read_text()
+    Checker(page)
+    assert "<script" not in page and "<i>" not in page
+    assert "<script" not in report.markdown
+    for line in report.markdown.splitlines():
+        assert not line.startswith("#")
+    table = report.markdown.split("\n\n")[0].splitlines()
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1

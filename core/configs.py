@@ -1,0 +1,244 @@
+"""mmseg configs: read, and edited for another data set, schedule or machine."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import re
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from core import mmfixes  # noqa: F401  (lets mmengine find mmseg's configs)
+from core.errors import ConfigError
+
+# Where modules that a checkpoint's config imports have moved to since version 0.4.
+_MOVED = (
+    (re.compile(r"\bcore\.(focal|collected)\b"), r"core.rivals.\1"),
+    (re.compile(r"\bdata\.\w+_dataset\b"), "data.sets.mmseg_datasets"),
+)
+
+
+def load_config(name: str | Path) -> Config:
+    """A config by path, or one shipped with mmseg by ``mmseg::folder/file.py``.
+
+    Raises:
+        ConfigError: no such config, with the names that come near.
+    """
+    name = str(name)
+    try:
+        if not name.startswith("mmseg::"):
+            if not Path(name).is_file():
+                raise ConfigError(f"{name}: no such config file; mmseg's own are mmseg::…")
+            return Config.fromfile(name)
+        # mmengine's get_config wants the model index to know a config; most are there, not all.
+        path = mmseg_configs() / name.removeprefix("mmseg::")
+        if not path.is_file():
+            near = sorted(p.name for p in path.parent.glob("*.py"))[:5]
+            hint = f"; in that folder: {', '.join(near)}, …" if near else ""
+            raise ConfigError(f"{name}: mmseg ships no such config{hint}")
+        return Config.fromfile(path)
+    except (SyntaxError, KeyError, FileNotFoundError) as error:
+        raise ConfigError(f"{name}: cannot be read: {error}") from error
+
+
+def parse_config(text: str) -> Config:
+    """The config that ``Config.pretty_text`` wrote, without running it as Python.
+
+    A checkpoint carries its config as text; mmengine's own reader executes what it is given.
+
+    Raises:
+        ConfigError: the text is more than assignments of plain values.
+    """
+    try:
+        content = {}
+        for statement in ast.parse(text).body:
+            if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+                raise ValueError(f"line {statement.lineno} is no assignment")
+            content[statement.targets[0].id] = _plain(statement.value)
+    except (SyntaxError, ValueError, AttributeError) as error:
+        raise ConfigError(f"config text cannot be read: {error}") from error
+    cfg = Config(content)
+    if cfg.get("custom_imports"):
+        cfg.custom_imports = dict(cfg.custom_imports, imports=[*map(moved, imports_of(cfg))])
+    return cfg
+
+
+def moved(module: str) -> str:
+    """Where a module of ours is now that had another name in version 0.4."""
+    for old, new in _MOVED:
+        module = old.sub(new, module)
+    return module
+
+
+def imports_of(cfg: Config) -> list[str]:
+    """The modules of ``custom_imports``, which is a list, one name or nothing."""
+    names = (cfg.get("custom_imports") or {}).get("imports") or []
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _plain(node: ast.expr) -> Any:
+    """The value of a literal, calls of ``dict`` and the floats inf and nan included."""
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "dict":
+        content = {keyword.arg: _plain(keyword.value) for keyword in node.keywords}
+        for mapping in node.args:  # how keys are written that are no names
+            content.update(_plain(mapping))
+        return content
+    if isinstance(node, ast.Dict):
+        return {_plain(k): _plain(v) for k, v in zip(node.keys, node.values, strict=True)}
+    if isinstance(node, ast.List):
+        return [_plain(item) for item in node.elts]
+    if isinstance(node, ast.Tuple):
+        return tuple(_plain(item) for item in node.elts)
+    if isinstance(node, ast.Name) and node.id in ("inf", "nan"):
+        return float(node.id)
+    return ast.literal_eval(node)
+
+
+def mmseg_configs() -> Path:
+    """Folder of the configs that mmseg ships."""
+    return Path(find_spec("mmseg").origin).parent / ".mim" / "configs"  # importing it takes seconds
+
+
+def walk(node: Any, change: Callable[[dict], None]) -> None:
+    """Call ``change`` on every dict below ``node``, the node itself included."""
+    if isinstance(node, dict):
+        change(node)
+        for value in list(node.values()):
+            walk(value, change)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            walk(value, change)
+
+
+def fit_norm(cfg: Config, *, synchronized: bool) -> None:
+    """In place: SyncBN on several GPUs, BN on one device or the CPU, at every depth."""
+    old, new = ("BN", "SyncBN") if synchronized else ("SyncBN", "BN")
+
+    def change(node: dict) -> None:
+        for key, value in node.items():
+            if key.endswith("norm_cfg") and isinstance(value, dict) and value.get("type") == old:
+                value["type"] = new
+
+    walk(cfg.model, change)
+
+
+def without_pretrained(cfg: Config) -> None:
+    """In place: no pretrained weights, wherever a config names them."""
+
+    def change(node: dict) -> None:
+        if node.get("pretrained"):
+            node["pretrained"] = None
+        init = node.get("init_cfg")
+        if isinstance(init, dict) and init.get("type") == "Pretrained":
+            node["init_cfg"] = None
+        elif isinstance(init, list):
+            node["init_cfg"] = [x for x in init if x.get("type") != "Pretrained"] or None
+
+    walk(cfg.model, change)
+
+
+def add_import(cfg: Config, module: str) -> None:
+    """In place: a config that is dumped and read again imports ``module`` by itself."""
+    old = cfg.get("custom_imports") or dict(allow_failed_imports=False)
+    names = imports_of(cfg)
+    if module not in names:
+        cfg.custom_imports = dict(old, imports=[*names, module])
+
+
+def set_data(cfg: Config, data: Config, num_classes: int) -> Config:
+    """``cfg`` with its data set, transforms, loaders and metric replaced by those of ``data``.
+
+    Heads get ``num_classes``; class weights of another data set are dropped; the data
+    preprocessor pads to the new crop; inference is of the whole image unless ``data`` names a
+    ``model_test_cfg``. Batch size comes with the data.
+    """
+    cfg = copy.deepcopy(cfg)
+    keys = ("train_dataloader", "val_dataloader", "test_dataloader", "val_evaluator",
+            "test_evaluator", "train_pipeline", "test_pipeline", "crop_size", "dataset_type",
+            "data_root", "tta_pipeline", "img_ratios")  # fmt: skip
+    for key in keys:
+        cfg.pop(key, None)
+    for key in keys:
+        if key in data:
+            cfg[key] = copy.deepcopy(data[key])
+
+    def change(node: dict) -> None:
+        if "num_classes" in node:
+            node["num_classes"] = num_classes
+        if node.get("class_weight"):
+            node["class_weight"] = None
+
+    for name in imports_of(data):
+        add_import(cfg, name)
+    for part in ("decode_head", "auxiliary_head"):
+        walk(cfg.model.get(part), change)
+    cfg.model.setdefault("data_preprocessor", dict(type="SegDataPreProcessor"))
+    cfg.model.data_preprocessor["size"] = tuple(data.crop_size)
+    cfg.model.test_cfg = data.get("model_test_cfg", dict(mode="whole"))
+    return cfg
+
+
+def set_data_root(cfg: Config, root: str | Path) -> None:
+    """In place: the loaders read from ``root``.
+
+    Where they read from several folders, those that read from the config's ``data_root`` do: a
+    data set with a root of its own keeps it.
+    """
+    loaders = [cfg.get(key) for key in ("train_dataloader", "val_dataloader", "test_dataloader")]
+    roots: set[str] = set()
+    walk(loaders, lambda node: roots.add(node.get("data_root") or ""))
+    several = len(roots - {""}) > 1
+    old = cfg.get("data_root")
+
+    def change(node: dict) -> None:
+        if node.get("data_root") and (not several or node["data_root"] == old):
+            node["data_root"] = str(root)
+
+    cfg.data_root = str(root)
+    walk(loaders, change)
+
+
+def scale_schedule(cfg: Config, max_iters: int) -> None:
+    """In place: train ``max_iters`` iterations; warm-up, decay, evaluations and checkpoints keep
+    their shares.
+
+    Raises:
+        ConfigError: the schedule counts epochs.
+    """
+    old = cfg.train_cfg.get("max_iters")
+    if old is None:
+        raise ConfigError("--max-iters needs an iteration-based schedule (train_cfg.max_iters)")
+    for scheduler in cfg.get("param_scheduler") or []:
+        for key in ("begin", "end", "T_max"):
+            if scheduler.get(key) is not None:
+                scheduler[key] = round(scheduler[key] * max_iters / old)
+        scheduler["end"] = max(scheduler.get("end", max_iters), scheduler.get("begin", 0) + 1)
+    checkpoint = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
+    for part, key in ((cfg.train_cfg, "val_interval"), (checkpoint, "interval")):
+        if part.get(key):
+            part[key] = max(1, round(part[key] * max_iters / old))
+    cfg.train_cfg.max_iters = max_iters
+
+
+def changes(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
+    """What differs between two configs: old and new value by dotted key, None where it is absent.
+
+    Lists are compared as a whole.
+    """
+    old, new = _flat(before.to_dict()), _flat(after.to_dict())
+    keys = dict.fromkeys([*old, *new])
+    return {k: (old.get(k), new.get(k)) for k in keys if old.get(k) != new.get(k)}
+
+
+def _flat(node: dict, prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, dict) and value:
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found

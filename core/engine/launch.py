@@ -1,0 +1,96 @@
+"""How training scripts are started: alone, by torchrun on one or more machines, or by srun."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from core.errors import ConfigError
+
+
+def world_size(launcher: str) -> int:
+    """Number of processes that ``launcher`` (see ``--launcher``) started.
+
+    mmengine sets WORLD_SIZE for all of them only when the Runner is built, from what is read here.
+    """
+    variables = dict(pytorch="WORLD_SIZE", slurm="SLURM_NTASKS", mpi="OMPI_COMM_WORLD_SIZE")
+    return int(os.environ.get(variables[launcher], 1)) if launcher != "none" else 1
+
+
+@dataclass(frozen=True)
+class Launch:
+    """The start of a command.
+
+    Attributes:
+        gpus: processes, one a GPU: on this machine (torchrun), or of all machines (srun).
+        launcher: ``"pytorch"`` (torchrun) or ``"slurm"`` (srun).
+        nodes, node_rank, address, port: of torchrun on several machines, on each of which the same
+            command runs.
+        slurm: flags of srun.
+    """
+
+    gpus: int = 1
+    launcher: str = "pytorch"
+    nodes: int = 1
+    node_rank: int = 0
+    address: str = "127.0.0.1"
+    port: int = 29500
+    slurm: tuple[str, ...] = ()
+
+    @classmethod
+    def from_environment(cls, launcher: str = "pytorch") -> Launch:
+        """From ``GPUS``, torchrun's ``NNODES NODE_RANK MASTER_ADDR MASTER_PORT``, and for srun
+        ``GPUS_PER_NODE`` [8], ``CPUS_PER_TASK`` [5], ``SRUN_ARGS``.
+
+        Raises:
+            ConfigError: one is not a number, or several machines without an address.
+        """
+        gpus, nodes = _number("GPUS", 1), _number("NNODES", 1)
+        if nodes > 1 and "MASTER_ADDR" not in os.environ:
+            raise ConfigError("NNODES needs MASTER_ADDR, the first machine's, and NODE_RANK on all")
+        each = min(gpus, _number("GPUS_PER_NODE", 8))
+        slurm = (f"--ntasks={gpus}", f"--ntasks-per-node={each}", f"--gres=gpu:{each}",
+                 f"--cpus-per-task={_number('CPUS_PER_TASK', 5)}", "--kill-on-bad-exit=1",
+                 *shlex.split(os.environ.get("SRUN_ARGS", "")))  # fmt: skip
+        address = os.environ.get("MASTER_ADDR", cls.address)
+        return cls(gpus, launcher, nodes, _number("NODE_RANK", 0), address,
+                   _number("MASTER_PORT", cls.port), slurm)  # fmt: skip
+
+    def command(self, script: str, arguments: Sequence[str]) -> tuple[str, ...]:
+        """The whole command that starts a script with its arguments."""
+        if self.launcher == "slurm":
+            start = ["srun", *self.slurm, sys.executable, "-u", script, "--launcher", "slurm"]
+        elif self.gpus * self.nodes <= 1:
+            start = [sys.executable, script]
+        else:
+            where = ["--standalone"] if self.nodes == 1 else [
+                f"--nnodes={self.nodes}", f"--node_rank={self.node_rank}",
+                f"--master_addr={self.address}", f"--master_port={self.port}"]  # fmt: skip
+            torchrun = ["-m", "torch.distributed.run", *where, f"--nproc_per_node={self.gpus}"]
+            start = [sys.executable, *torchrun, script, "--launcher", "pytorch"]
+        return (*start, *arguments)
+
+    @property
+    def here(self) -> Launch:
+        """On this machine alone, with its GPUs."""
+        return replace(self, nodes=1, node_rank=0)
+
+    @property
+    def at_once(self) -> int | None:
+        """Trainings side by side: one where it takes several GPUs, else what fits."""
+        return 1 if self.gpus * self.nodes > 1 or self.launcher == "slurm" else None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the machine that evaluates and writes the report."""
+        return self.node_rank == 0
+
+
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name, str(default))
+    if not text.isdigit():
+        raise ConfigError(f"{name}={text}: give a number")
+    return int(text)

@@ -1,0 +1,162 @@
+"""Hooks that keep what a run has: checkpoints, stop signals, no loss that is not finite."""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+from typing import Any
+
+import torch
+from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+from core.engine.checkpoint import checkpoints_in, iteration_of, to_plain
+from core.engine.sampling import random_state, set_random_state
+from core.errors import CheckpointError, NotFinite, WriteError
+
+
+class Interrupted(SystemExit):
+    """A stop signal was obeyed: a checkpoint is written, the exit code is 128 + the signal."""
+
+
+@HOOKS.register_module()
+class FiniteLossHook(Hook):
+    """Ends a run whose loss is NaN or infinite before that step is saved.
+
+    Raises:
+        NotFinite: with the last good checkpoint.
+    """
+
+    priority = "VERY_HIGH"  # before the checkpoint: the last good one stays the last
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        loss = float(torch.as_tensor((outputs or {}).get("loss", 0.0)).detach())
+        if not math.isfinite(loss):
+            last = checkpoints_in(runner.work_dir)
+            kept = f"the last good checkpoint is {last[0]}" if last else "none was saved yet"
+            raise NotFinite(f"the loss is {loss} at iteration {runner.iter + 1}; {kept}")
+
+
+@HOOKS.register_module()
+class ResumableCheckpointHook(CheckpointHook):
+    """``CheckpointHook`` that prunes after it wrote, and saves all that a resume needs.
+
+    Adds ``random_states`` (one entry a process) to the checkpoint, and puts them back before the
+    first step after a resume: the loaders are made by then, and they draw too. Validation leaves
+    the generators as they were, so that it does not matter at which side of it a run was cut.
+    """
+
+    priority = "VERY_LOW"  # after the hooks that change what is saved
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs, by_epoch=False, backend_args=dict(backend="atomic"))
+        self._resumed_state: dict | None = None
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        self._states = all_gather_object(random_state())
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info("last_ckpt", self.last_ckpt)
+        try:
+            runner.save_checkpoint(
+                self.out_dir,
+                name,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=meta,
+                by_epoch=False,
+                backend_args=self.backend_args,
+            )
+        except WriteError as error:
+            raise CheckpointError(
+                f"{error}; earlier checkpoints are there: go on with --resume"
+            ) from error
+        if is_main_process() and self.max_keep_ckpts > 0:
+            for path in checkpoints_in(self.out_dir)[self.max_keep_ckpts :]:
+                path.unlink(missing_ok=True)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        hub = checkpoint["message_hub"] = to_plain(checkpoint["message_hub"])
+        hub["log_scalars"] = {}
+        hub["resumed_keys"] = {
+            key: value for key, value in hub["resumed_keys"].items() if key in hub["runtime_info"]
+        }
+        checkpoint["meta"] = to_plain(checkpoint["meta"])
+        checkpoint["random_states"] = self._states
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        states = checkpoint.get("random_states")
+        if not runner._resume or states is None:
+            return
+        if len(states) != get_world_size():
+            runner.tell(
+                f"saved by {len(states)} processes, resumed by {get_world_size()}: the samples "
+                "and random numbers from here on are not those of an uninterrupted run"
+            )
+        else:
+            self._resumed_state = states[get_rank()]
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        if self._resumed_state is not None:
+            set_random_state(self._resumed_state)
+            self._resumed_state = None
+
+    def before_val(self, runner: Runner) -> None:
+        self._before_val = random_state()
+
+    def after_val(self, runner: Runner) -> None:
+        set_random_state(self._before_val)
+
+    def save_now(self, runner: Runner, step: int) -> None:
+        """Write ``iter_<step>.pth`` outside the interval, unless it is there."""
+        if not any(iteration_of(path) == step for path in checkpoints_in(self.out_dir)):
+            self._save_checkpoint_with_step(runner, step, dict(epoch=runner.epoch, iter=step))
+
+
+@HOOKS.register_module()
+class StopHook(Hook):
+    """SIGTERM and SIGINT: finish the step, write a checkpoint, leave; a second one leaves at once.
+
+    All processes stop at the same step: the flag is gathered at its end, in validation too.
+    """
+
+    priority = "LOWEST"  # after the checkpoint of this step, if one was due
+
+    def __init__(self) -> None:
+        self._signal = 0
+
+    def before_run(self, runner: Runner) -> None:
+        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
+
+    def after_run(self, runner: Runner) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def after_train_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
+        self._poll(runner, runner.iter + 1)
+
+    def after_val_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
+        self._poll(runner, runner.iter)
+
+    def _note(self, number: int, _: Any) -> None:
+        self._signal = number
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _poll(self, runner: Runner, step: int) -> None:
+        number = max(all_gather_object(self._signal)) if get_world_size() > 1 else self._signal
+        if not number:
+            return
+        hook = next(h for h in runner.hooks if isinstance(h, ResumableCheckpointHook))
+        if step:
+            hook.save_now(runner, step)
+        if is_main_process():
+            name = signal.Signals(number).name
+            print(f"\n{name}: saved iteration {step} in {runner.work_dir}; go on with --resume",
+                  file=sys.stderr)  # fmt: skip
+        raise Interrupted(128 + number)

@@ -1,0 +1,161 @@
+"""Many trainings and what follows from them: planned, skipped where finished, run, reported once.
+
+A track says which runs there are, where their data lie and what the report shows; all else is here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.arms import Arm
+from core.engine.launch import Launch
+from core.engine.pool import Job, run_jobs
+from core.errors import ConfigError
+from core.result import Failed, Result, finished
+
+FINISHED = "finished"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Attributes:
+        label: what its lines of progress begin with, before arm and seed.
+        network, group, title: as in :class:`core.result.Result`.
+        work_dir: where it goes.
+        asked: iterations, None: those of its config.
+        flags: of the training script, beyond those that every run has.
+    """
+
+    label: str
+    network: str
+    group: str
+    arm: Arm
+    seed: int
+    work_dir: Path
+    asked: int | None = None
+    title: str = ""
+    flags: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def name(self) -> str:
+        return f"{self.label} {self.arm} seed {self.seed}"
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Of the training script."""
+        iters = ("--max-iters", str(self.asked)) if self.asked else ()
+        return (*self.flags, *self.arm.flags, "--seed", str(self.seed), *iters,
+                "--work-dir", str(self.work_dir), "--resume")  # fmt: skip
+
+    def result(self) -> Result | None:
+        """What it left, if it is finished.
+
+        Raises:
+            ResultError: what lies there is of another training.
+        """
+        return finished(self.work_dir, self.asked, self.arm)
+
+    def failed(self, error: str) -> Failed:
+        """What a table says of it if it did not end well."""
+        return Failed(self.network, self.group, str(self.arm), self.seed, error, self.title)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What follows a training: arguments of another script."""
+
+    script: str
+    arguments: tuple[str, ...]
+    work_dir: Path
+
+
+def add_sweep_flags(parser: argparse.ArgumentParser, out: str) -> None:
+    """The flags of every ``run_all.sh``; ``out`` says where runs and report go by default."""
+    parser.add_argument("--arms", nargs="+", type=_arm, metavar="ARM",
+                        help="baseline, balanced, ohem, focal, ce-scaled, hl, 'hl c=0.5 alpha=1', "
+                        "… [as experiments.yaml has it]")  # fmt: skip
+    parser.add_argument("--seeds", nargs="+", type=int, help="[as experiments.yaml has it]")
+    parser.add_argument("--max-iters", type=int, metavar="N",
+                        help="train N iterations; the schedule shrinks with it")  # fmt: skip
+    parser.add_argument("--out", help=f"folder of runs and reports [{out}]")
+    parser.add_argument("--jobs", type=int, help="trainings side by side [GPU: 1, CPU: the cores]")
+    parser.add_argument("--launcher", choices=["pytorch", "slurm"], default="pytorch",
+                        help="how GPUS processes are started: torchrun or srun")  # fmt: skip
+    parser.add_argument("--dry-run", action="store_true", help="print the commands, run nothing")
+    parser.add_argument("--train-args", default="", metavar="'...'",
+                        help="further flags for the training script, e.g. '--amp --verbose'; a "
+                        "single one with an equals sign: --train-args=--amp")  # fmt: skip
+
+
+def _arm(text: str) -> Arm:
+    try:
+        return Arm.parse(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def sweep(
+    args: argparse.Namespace,
+    script: str,
+    runs: Sequence[Run],
+    *,
+    locate: Callable[[], None],
+    write: Callable[[Mapping[Run, str]], None],
+    evaluate: Callable[[Run, bool], Evaluation | None] = lambda run, trained: None,
+) -> None:
+    """Run what is not finished, one that fails not stopping the others; then write the report.
+
+    On several machines each trains with its part of the processes; the first evaluates and writes.
+    With ``--dry-run`` commands are printed, and nothing is read but results.
+
+    Args:
+        args: with the flags of :func:`add_sweep_flags`.
+        script: path of the training script.
+        runs: in the order in which they are trained; equal ones are trained once.
+        locate: finds the data, so that what is missing is told before the first training.
+        write: tables and pages; gets the runs that failed, with the reason.
+        evaluate: what follows a run, given whether it is trained in this call; None if nothing.
+
+    Raises:
+        SystemExit: with 1, if a run failed; with 130, if a stop signal came.
+        ResultError: a folder holds another training than the one that is asked for.
+    """
+    launch = Launch.from_environment(args.launcher)
+    runs = list(dict.fromkeys(runs))
+    further = shlex.split(args.train_args)
+    trainings, evaluations = {}, {}
+    for run in runs:
+        if run.result() is None:
+            command = launch.command(script, [*run.arguments, *further])
+            trainings[run] = Job(run.name, run.work_dir, command)
+    for run in runs if launch.is_first else ():
+        follows = evaluate(run, run in trainings)
+        if follows:
+            command = launch.here.command(follows.script, follows.arguments)
+            evaluations[run] = Job(run.name, follows.work_dir, command)
+    if args.dry_run:
+        for run in runs:
+            job = trainings.get(run)
+            print(shlex.join(job.command) if job else f"# {FINISHED}: {run.work_dir}")
+        for job in evaluations.values():
+            print(shlex.join(job.command))
+        return
+
+    locate()
+    if trainings or evaluations:
+        also = f", {len(evaluations)} to evaluate" if evaluations else ""
+        print(f"{len(trainings)} of {len(runs)} runs to do{also}", file=sys.stderr)
+    at_once = args.jobs or launch.at_once
+    errors = run_jobs(list(trainings.values()), at_once)
+    todo = [job for job in evaluations.values() if job.name not in errors]
+    errors |= run_jobs(todo, at_once)
+    if launch.is_first:
+        write({run: errors[run.name] for run in runs if run.name in errors})
+    sys.exit(1 if errors else 0)

@@ -1,0 +1,41 @@
+"""Errors whose message is one line for the user: what, which file, how to mend it.
+
+Entry scripts print the line and exit with 1 (:func:`core.engine.cli.main_line`); any other
+exception is a fault of ours and shows its traceback.
+"""
+
+
+class UserError(Exception):
+    """One line that a person can act on."""
+
+
+class ConfigError(UserError, ValueError):
+    """A config, flag or environment variable that cannot be read or run."""
+
+
+class CannotConvert(ConfigError):
+    """The config has no HL version, or its pixels cannot be weighted as asked; the reason."""
+
+
+class CheckpointError(UserError, RuntimeError):
+    """A checkpoint that is missing, damaged, or holds more than plain values."""
+
+
+class ResultError(UserError, ValueError):
+    """A ``result.json`` that cannot be read, or is of another run than the one asked for."""
+
+
+class WriteError(UserError, OSError):
+    """A file could not be written; the one before it, if any, is as it was."""
+
+
+class SampleError(UserError, RuntimeError):
+    """A sample that cannot be read, by the name of its file."""
+
+
+class MapError(UserError, ValueError):
+    """A hardness map that is missing, damaged, or of another size than its image."""
+
+
+class NotFinite(UserError, RuntimeError):
+    """The loss became NaN or infinite."""

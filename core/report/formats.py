@@ -1,0 +1,156 @@
+"""A comparison as Markdown, CSV and JSON. Percent, and points for differences: Markdown alone."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Sequence
+
+from core.report.summary import Table
+from core.report.words import (
+    code,
+    findings,
+    mean,
+    not_measured,
+    percent,
+    points,
+    times,
+    warnings,
+    with_std,
+)
+from core.result import Entry, finite
+
+PUBLISHED = ["Published", "Published Δ", "Ours − published"]  # headings
+
+
+def main_table(table: Table) -> str:
+    """The comparison of arms as an aligned Markdown table: fit for a terminal too."""
+    head = [table.group, "Arm", "n", "mIoU", table.delta_head, "Δ scaled CE", "Time", "Memory"]
+    body = []
+    for rows in table.subjects.values():
+        for i, row in enumerate(rows):
+            cells = [
+                row.title if i == 0 else "",
+                row.name,
+                str(row.miou.n if row.miou else 0),
+                with_std(row.miou),
+                with_std(row.delta_baseline, points),
+                with_std(row.delta_scaled, points),
+                times(row.time_ratio),
+                times(row.memory_ratio),
+            ]
+            if table.has_published:
+                cells += [percent(row.published), points(row.published_delta)]
+                cells += [points(row.to_published)]
+            body.append(cells)
+    return _grid([*head, *PUBLISHED] if table.has_published else head, body, left=2)
+
+
+def class_table(table: Table, subject: str) -> str:
+    """Per-class IoU of one subject as an aligned Markdown table."""
+    rows = table.subjects[subject]
+    others = [row for row in rows if row.arm.kind.name != "baseline"]
+    head = ["Class", *(row.name for row in rows), *(f"Δ {row.name}" for row in others)]
+    body = [
+        [
+            name,
+            *(percent(mean(row.iou[name])) for row in rows),
+            *(points(mean(row.delta_iou[name])) for row in others),
+        ]
+        for name in table.classes_of(subject)
+    ]
+    return _grid(head, body, left=1)
+
+
+def to_markdown(table: Table, notes: Sequence[str] = ()) -> str:
+    """The whole report as Markdown: main table, findings, failed runs, notes, per-class IoU."""
+    parts = [
+        main_table(table),
+        "mIoU in percent, mean ± sample standard deviation over n seeds. Δ in points, paired by "
+        f"seed. Time per iteration and peak memory as ratios to {table.baseline}, of medians over "
+        "seeds.",
+    ]
+    for subject, said in findings(table).items():
+        parts.append(f"**{_inert(table.subjects[subject][0].title)}.** {_inert(' '.join(said))}")
+    parts += [f"**Take care.** {_inert(warning)}" for warning in warnings(table)]
+    if table.failed:
+        lines = [f"- {_inert(what)}: {_inert(why)}" for what, why in not_measured(table)]
+        parts.append("Not measured:\n\n" + "\n".join(lines))
+    parts += [_inert(note) for note in notes]
+    if revisions := code(table):
+        parts.append(f"Made with pixel-hardness {', '.join(map(_inert, revisions))}.")
+    for subject, rows in table.subjects.items():
+        if table.classes_of(subject):
+            parts.append(f"IoU per class, {_inert(rows[0].title)}:")
+            parts.append(class_table(table, subject))
+    return "\n\n".join(parts) + "\n"
+
+
+def to_csv(table: Table) -> str:
+    """One row per run, finished or failed, with a column ``IoU/<class>`` per class; 0 to 1.
+
+    An empty cell is a value that the run does not have.
+    """
+    keys = ["track", "data", "network", "group", "title", "arm", "seed", "iterations", "mIoU",
+            "seconds_per_iter", "peak_memory_mib", "num_params", "device", "date", "version",
+            "revision", "error"]  # fmt: skip
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(keys + [f"IoU/{name}" for name in table.classes])
+    errors = {id(entry): error for entry, error in table.failed}
+    for entry in [*table.runs, *(entry for entry, _ in table.failed)]:
+        cells = _cells(entry) | dict(error=errors.get(id(entry)))
+        iou = entry.run.metrics.iou if hasattr(entry.run, "metrics") else {}
+        writer.writerow(
+            [cells.get(key) for key in keys] + [finite(iou.get(name)) for name in table.classes]
+        )
+    return out.getvalue()
+
+
+def _cells(entry: Entry) -> dict:
+    """A run as columns."""
+    run = entry.run
+    cells = {key: getattr(run, key, None) for key in ("track", "data", "network", "group", "arm",
+             "seed", "iterations", "device", "date")}  # fmt: skip
+    cells["title"] = entry.title
+    if hasattr(run, "metrics"):
+        cells |= dict(mIoU=run.metrics.miou, version=run.code.version, revision=run.code.revision)
+        cells |= dataclasses.asdict(run.cost)
+    return cells
+
+
+def to_json(table: Table) -> str:
+    """Rows, findings and failed runs; every IoU and difference 0 to 1."""
+    rows = []
+    for row in table.rows:
+        rows.append({f.name: getattr(row, f.name) for f in dataclasses.fields(row)})
+        rows[-1]["arm"] = str(row.arm)
+    failed = [
+        dict(subject=entry.subject, arm=entry.run.arm, seed=entry.run.seed, error=error)
+        for entry, error in table.failed
+    ]
+    content = dict(rows=rows, findings=findings(table), warnings=warnings(table), failed=failed)
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False,
+                      default=dataclasses.asdict)  # fmt: skip
+    return text + "\n"
+
+
+def _grid(head: Sequence[str], body: Sequence[Sequence[str]], left: int) -> str:
+    """A Markdown table with padded columns, the first ``left`` of them aligned left."""
+    cells = [[_inert(cell).replace("|", "\\|") for cell in row] for row in (head, *body)]
+    widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
+    rule = ["-" * w if i < left else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
+    lines = [cells[0], rule, *cells[1:]]
+    return "\n".join(
+        "| "
+        + " | ".join(c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(pairs))
+        + " |"
+        for pairs in (list(zip(line, widths, strict=True)) for line in lines)
+    )
+
+
+def _inert(text: object) -> str:
+    """Text on one line that is not taken for HTML."""
+    return " ".join(str(text).split()).replace("<", "&lt;")

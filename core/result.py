@@ -1,0 +1,303 @@
+"""What a run leaves: ``result.json``, a typed and versioned record.
+
+A run is the training of a network in an arm (:mod:`core.arms`) from a seed, or the evaluation of
+one on another data set. Shares are 0 to 1. What is finished, evaluated or to be made anew is
+decided by what the record says (iterations, revision of the weights), never by the times of files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+import subprocess
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from core import __version__
+from core.arms import Arm
+from core.errors import ResultError
+from core.files import write_atomically
+
+NAME = "result.json"
+FORMAT = 2
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """On the validation images.
+
+    Attributes:
+        miou: mean over the classes that occur.
+        iou: of each class, None where it does not occur.
+        best_miou: the best validation during the training.
+        foreground: the class whose IoU counts in the place of the mean.
+    """
+
+    miou: float | None = None
+    iou: Mapping[str, float | None] = field(default_factory=dict)
+    best_miou: float | None = None
+    foreground: str | None = None
+
+    @property
+    def score(self) -> float | None:
+        """What runs are compared by: mIoU, or the IoU of the foreground class."""
+        return finite(self.iou.get(self.foreground) if self.foreground else self.miou)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of a training step: median seconds, largest memory in MiB; number of trained parameters."""
+
+    seconds_per_iter: float | None = None
+    peak_memory_mib: float | None = None
+    num_params: int | None = None
+
+
+@dataclass(frozen=True)
+class Code:
+    """What ran: our version and git revision, the versions of the stack.
+
+    ``revision`` ends in ``-dirty`` where files differed from it; None where there is no git.
+    """
+
+    version: str = ""
+    revision: str | None = None
+    stack: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The checkpoint that was evaluated: its file name, iteration and revision
+    (:func:`core.engine.checkpoint.weights_revision`)."""
+
+    file: str | None = None
+    iteration: int | None = None
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run.
+
+    Attributes:
+        track: ``fully_supervised``, ``semi_supervised`` or ``domain_gen``.
+        network: name of what was trained.
+        group: what it is compared within: a data set, a split, or the domain it is evaluated on.
+        arm: as :class:`core.arms.Arm` writes it.
+        seed: of weights and samples.
+        title: ``group`` for readers, "" if it speaks for itself.
+        data: name of the data set that it was trained on.
+        iterations: that were trained, None for an evaluation.
+        asked: iterations that were asked for, None: those of the config.
+        curves: ``[[iteration, value], ...]`` of what was logged, by name.
+        classes, palette: names, and RGB 0-255, by id.
+        pictures: stems of the pictures in ``pictures/``.
+        facts: of the track: ``source``, ``labeled``, ``unlabeled``, ``batch_size``,
+            ``published_batch_size``, ``lr_factor``, ...
+    """
+
+    track: str
+    network: str
+    group: str
+    arm: str
+    seed: int
+    title: str = ""
+    data: str = ""
+    iterations: int | None = None
+    asked: int | None = None
+    metrics: Metrics = field(default_factory=Metrics)
+    cost: Cost = field(default_factory=Cost)
+    code: Code = field(default_factory=Code)
+    weights: Weights = field(default_factory=Weights)
+    curves: Mapping[str, list[list[float]]] = field(default_factory=dict)
+    command: str = ""
+    device: str = ""
+    date: str = ""
+    classes: tuple[str, ...] = ()
+    palette: tuple[tuple[int, int, int], ...] = ()
+    pictures: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def score(self) -> float | None:
+        """What it is compared by, 0 to 1; None if that is not a number."""
+        return self.metrics.score
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A run that was started and did not end well; ``error`` is one line."""
+
+    network: str
+    group: str
+    arm: str
+    seed: int
+    error: str
+    title: str = ""
+    track: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Entry(NamedTuple):
+    """A run and its place in a table.
+
+    Attributes:
+        subject: runs with the same are compared: a network, a split, a domain.
+        title: its heading.
+        run: what it left.
+        folder: where it lies, with its ``pictures/``; None if it left none.
+    """
+
+    subject: str
+    title: str
+    run: Result | Failed
+    folder: Path | None = None
+
+
+def write(result: Result, work_dir: str | Path) -> None:
+    """Leave ``result.json`` in a work_dir.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
+    content = dict(format=FORMAT) | dataclasses.asdict(result)
+    write_atomically(json.dumps(content, indent=1).encode(), Path(work_dir) / NAME)
+
+
+def read(work_dir: str | Path) -> Result | None:
+    """The result in a work_dir, None if there is none; those of version 0.4 and before, too.
+
+    Raises:
+        ResultError: the file is damaged, or of a later version.
+    """
+    path = Path(work_dir) / NAME
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text())
+        version = content.pop("format", 1)
+        if version > FORMAT:
+            raise ResultError(f"{path}: is of a later version ({version}); update this checkout")
+        return _typed(Result, content if version == FORMAT else _from_first_format(content))
+    except ResultError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ResultError(
+            f"{path}: damaged ({type(error).__name__}: {error}); delete it, the same command then "
+            "makes it anew from the last checkpoint"
+        ) from error
+
+
+def finished(work_dir: str | Path, asked: int | None, arm: Arm | None = None) -> Result | None:
+    """The result of a work_dir if it is what is asked for, None if there is none.
+
+    Args:
+        asked: iterations; None: the whole schedule of the config.
+        arm: of whose kind it must be; options may have been given otherwise.
+
+    Raises:
+        ResultError: it is of another number of iterations, or of another arm; or damaged.
+    """
+    result = read(work_dir)
+    if result is None:
+        return None
+    where = Path(work_dir) / NAME
+    remedy = "name another --out, or delete that folder"
+    if asked and result.iterations != asked:
+        raise ResultError(
+            f"{where} is of {result.iterations} iterations, now {asked} are asked: {remedy}"
+        )
+    if not asked and result.asked:
+        raise ResultError(
+            f"{where} is of a short training (--max-iters {result.asked}), now the whole schedule "
+            f"is asked: {remedy}"
+        )
+    if arm is not None and Arm.parse(result.arm).kind != arm.kind:
+        raise ResultError(f"{where} is of the arm {result.arm!r}, now {arm} is asked: {remedy}")
+    return result
+
+
+def finite(value: Any) -> float | None:
+    """``value`` as a finite float, else None: JSON files carry nulls and NaN."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+@functools.cache
+def this_code() -> Code:
+    """Our version and git revision."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True,
+                              timeout=10, check=True)  # fmt: skip
+        return done.stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT:
+            return Code(__version__)  # installed below somebody else's repository
+        dirty = "-dirty" if git("status", "--porcelain", "--untracked-files=no") else ""
+        return Code(__version__, git("rev-parse", "--short=12", "HEAD") + dirty)
+    except (OSError, subprocess.SubprocessError):
+        return Code(__version__)
+
+
+def _typed(cls: type, content: Mapping[str, Any]) -> Any:
+    """A dataclass from the dict that ``dataclasses.asdict`` made of it."""
+    types = typing.get_type_hints(cls)
+    made = {}
+    for key, value in content.items():
+        kind = types[key]
+        if dataclasses.is_dataclass(kind):
+            value = _typed(kind, value)
+        elif typing.get_origin(kind) is tuple:
+            value = tuple(tuple(x) if isinstance(x, list) else x for x in value)
+        made[key] = value
+    return cls(**made)
+
+
+def _from_first_format(old: dict[str, Any]) -> dict[str, Any]:
+    """A result of version 0.4, whose ``model`` was the network, the split or the domain."""
+    track, model = old["track"], old["model"]
+    network, group, title = model, old.get("data", ""), old.get("title", "")
+    if track == "semi_supervised":
+        network, group = "", model
+        title = f"{model}: {old['labeled']} of {old['labeled'] + old['unlabeled']} images labeled"
+    elif track == "domain_gen" and "network" in old:  # an evaluation on a target
+        network, group = old["network"], model
+    elif track == "domain_gen":
+        group, title = old["source"], f"{old['data']} (its own validation images)"
+    facts = ("source", "labeled", "unlabeled", "batch_size", "published_batch_size", "lr_factor")
+    return dict(
+        track=track,
+        network=network,
+        group=group,
+        arm=old["arm"],
+        seed=old["seed"],
+        title=title,
+        data=old.get("data", ""),
+        iterations=old.get("max_iters"),
+        metrics=dict(
+            miou=old["mIoU"],
+            iou=old["IoU"],
+            best_miou=old.get("best_mIoU"),
+            foreground=old.get("foreground"),
+        ),
+        cost={key: old.get(key) for key in ("seconds_per_iter", "peak_memory_mib", "num_params")},
+        code=dict(stack=old.get("versions", {})),
+        weights=dict(file=old.get("weights"), iteration=old.get("iteration")),
+        curves=old.get("curves", {}),
+        command=old.get("command", ""),
+        device=old.get("device", ""),
+        date=old.get("date", ""),
+        classes=old.get("classes", ()),
+        palette=old.get("palette", ()),
+        pictures=old.get("pictures", ()),
+        facts={key: old[key] for key in facts if key in old},
+    )

@@ -1,0 +1,1 @@
+"""What hardness is compared with: other weightings of pixels, and maps that another model wrote."""

@@ -1,0 +1,92 @@
+"""``experiments.yaml``; sources and targets on disk, and what their folders are called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from core.errors import ConfigError
+from data import domains, registry
+from data.domains import Domain
+from data.errors import DataError
+from data.roots import Roots
+
+HERE = Path(__file__).resolve().parent
+RUNS = Path("work_dirs", "domain_gen")
+
+
+@cache
+def read() -> dict[str, Any]:
+    """The file as it is."""
+    return yaml.safe_load((HERE / "experiments.yaml").read_text())
+
+
+def settings_of(source: str, config: str | None = None) -> dict[str, Any]:
+    """``config``, ``max_iters`` (None: the config's own), ``seeds`` and ``targets`` for a source.
+
+    With another ``config`` than ``experiments.yaml`` has, its iterations are the config's own.
+
+    Raises:
+        ConfigError: the source is not in ``experiments.yaml`` and no ``config`` is given.
+    """
+    known = dict(read()["sources"].get(source, {}))
+    if config is not None and config != known.get("config"):
+        known.update(config=config, max_iters=None)
+    if "config" not in known:
+        raise ConfigError(f"experiments.yaml has no network for {source}: give --config")
+    return dict(max_iters=None, seeds=[0], targets=[]) | known
+
+
+def config_path(name: str) -> str:
+    """A config by path or ``mmseg::…``, or one of ours by the name of its file."""
+    ours = HERE / "configs" / f"{name}.py"
+    return str(ours) if ours.is_file() else name
+
+
+def find_source(name: str | None, roots: Roots) -> Domain:
+    """The source; without a name GTAV where it is there, else the embedded scenes.
+
+    Raises:
+        DataError: no such domain.
+    """
+    if name is None:
+        there = roots.of("gtav") or Path(registry.get("gtav").default_root).is_dir()
+        name = "gtav" if there else "streets:game"
+    return domains.parse(name)
+
+
+def locate(domain: Domain, roots: Roots) -> Path:
+    """The folder of a domain's data set.
+
+    Raises:
+        DataError: it is not there.
+    """
+    return registry.locate(domain.dataset, roots.of(domain.dataset))
+
+
+def find_targets(
+    targets: Sequence[Domain], roots: Roots
+) -> tuple[dict[Domain, Path], dict[Domain, str]]:
+    """The targets that are there with their folders, and the others with the reason."""
+    found, missing = {}, {}
+    for target in targets:
+        try:
+            found[target] = locate(target, roots)
+        except DataError as error:
+            missing[target] = str(error)
+    return found, missing
+
+
+def slug(name: str) -> str:
+    """A domain's name as that of a folder."""
+    return re.sub(r"\W+", "-", name)
+
+
+def target_dir(work_dir: Path, target: Domain) -> Path:
+    """Where the evaluation of a run on a target lies."""
+    return work_dir / "targets" / slug(target.name)

@@ -1,0 +1,82 @@
+"""The table of runs on their source and on targets: what ``core.report.write_report`` takes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from core import result
+from core.errors import ConfigError
+from core.result import Entry, Failed, Result
+from data import domains
+from data.domains import Domain
+from domain_gen import manifest
+
+
+def is_evaluated(work_dir: Path, target: Domain) -> bool:
+    """Whether there is a result on a target, and it is of the weights that this training left."""
+    own, there = result.read(work_dir), result.read(manifest.target_dir(work_dir, target))
+    return bool(
+        own and there and own.weights.revision
+        and own.weights.revision == there.weights.revision
+    )  # fmt: skip
+
+
+def table(
+    work_dirs: Sequence[Path],
+    targets: Sequence[Domain],
+    missing: Mapping[Domain, str],
+    failed: Sequence[Failed] = (),
+) -> dict[str, Any]:
+    """Runs on their source, where they left a result, and on the targets.
+
+    Raises:
+        ConfigError: there is none, or the same one twice.
+    """
+    found = [pair for folder in work_dirs for pair in _results(folder, targets)]
+    if not found and not failed:
+        raise ConfigError(f"no run to show among {', '.join(map(str, work_dirs))}")
+    found.sort(key=lambda pair: pair[0].group != pair[0].facts["source"])  # the source first
+    keys = [(run.group, run.network, run.facts["source"], run.arm, run.seed) for run, _ in found]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ConfigError(f"two results for {', '.join(map(str, key))}: give one of a training")
+    # Networks or sources that are compared stand in the name of a row.
+    sources = list(dict.fromkeys(run.facts["source"] for run, _ in found))
+    networks = {run.network for run, _ in found}
+    entries, published = [], {}
+    for run, folder in found:
+        told = [run.facts["source"]] * (len(sources) > 1) + [run.network] * (len(networks) > 1)
+        row, title = (", ".join([name, *told]) for name in (run.group, run.title))
+        entries.append(Entry(row, title, run, folder))
+        if run.facts["source"] == "gtav":
+            figures = manifest.read()["published"].get(run.network, {})
+            published[row] = figures.get(run.group, {})
+    titles = [domains.DOMAINS[name].title if name in domains.DOMAINS else name for name in sources]
+    return dict(
+        entries=[*entries, *(Entry(f.group, f.title or f.group, f) for f in failed)],
+        title=f"Trained on {', '.join(titles)}, evaluated elsewhere",
+        notes=[f"{target.title}: not evaluated: {reason}" for target, reason in missing.items()],
+        published=published,
+        group="Domain",
+    )
+
+
+def _results(work_dir: Path, targets: Sequence[Domain]) -> list[tuple[Result, Path]]:
+    """Results of a run and their folders."""
+    places = [manifest.target_dir(work_dir, target) for target in targets]
+    found = [(run, place) for place in places if (run := result.read(place))]
+    own = result.read(work_dir)
+    if own is None or own.track != "domain_gen":
+        return found
+    # What a training says is of the weights that it left, and of no earlier ones.
+    same = [
+        run.weights.revision == own.weights.revision if run.weights.revision
+        else run.weights.iteration == own.iterations for run, _ in found
+    ]  # fmt: skip
+    if all(same):
+        # Pictures are of the targets; the source's stay in its folder.
+        found.insert(0, (dataclasses.replace(own, pictures=()), work_dir))
+    return found

@@ -1,0 +1,143 @@
+"""What a call of ``run_all.sh`` asks for: tables, rows, sweeps, other data sets; and the list."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.arms import Arm
+from core.engine.sweep import Run
+from core.errors import ConfigError
+from data import registry
+from data.roots import Roots
+from fully_supervised import manifest
+
+RUNS = Path("work_dirs", "fully_supervised")
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs behind one table of ours; ``name`` is its folder below that of the runs."""
+
+    name: str
+    title: str
+    runs: list[Run] = field(default_factory=list)
+    published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+def plans(args: argparse.Namespace) -> list[Plan]:
+    """What a call asks for.
+
+    Raises:
+        ConfigError: an unknown table or row, or no list for the data set.
+    """
+    if args.table:
+        chosen = [_table(name) for name in args.table]
+    elif args.sweep:
+        chosen = [t for t in manifest.tables().values() if t.sweep == args.sweep]
+    else:
+        chosen = []
+    if not chosen or args.data or (args.sweep and args.only):
+        arms = chosen[0].arms if chosen else tuple(manifest.read()["arms"])
+        return [_plan_of_models(args, arms)]
+    if args.only:
+        known = {name for table in chosen for name in table.rows}
+        for name in args.only:
+            if manifest.model(name).name not in known:
+                raise ConfigError(f"row {name} is not in table {', '.join(t.name for t in chosen)}")
+    return [
+        Plan(
+            f"table-{table.name}",
+            f"Table {table.name}: {table.title}" if table.name.isdigit() else table.title,
+            _runs(args, [n for n in table.rows if not args.only or n in args.only], table.arms),
+            table.rows,
+        )
+        for table in chosen
+        if not args.only or table.rows.keys() & set(args.only)
+    ]
+
+
+def _plan_of_models(args: argparse.Namespace, arms: Sequence[str]) -> Plan:
+    """Models by name, or those that a data set has in the manifest."""
+    data = args.data or (None if args.only else "streets")
+    names = args.only or manifest.read()["data"].get(data, {}).get("models")
+    if not names:
+        raise ConfigError(f"experiments.yaml has no list for {data!r}: name models with --only")
+    found = {data or manifest.model(name).data or "streets" for name in names}
+    # Published figures of another data set would mislead.
+    published: dict[str, dict[str, float]] = {}
+    for table in manifest.tables().values():
+        for name, figures in table.rows.items():
+            if data in (None, manifest.model(name).data):
+                published[name] = {**figures, **published.get(name, {})}
+    where = "-".join(sorted(found))
+    title = f"Pixel-hardness learning on {', '.join(sorted(found))}"
+    return Plan(where, title, _runs(args, names, arms), published)
+
+
+def _table(name: str) -> manifest.Table:
+    if name not in manifest.tables():
+        raise ConfigError(f"unknown table {name!r}, there are: {', '.join(manifest.tables())}")
+    return manifest.tables()[name]
+
+
+def _runs(args: argparse.Namespace, names: Sequence[str], arms: Sequence[str]) -> list[Run]:
+    """Seed by seed, so that a call that is cut has whole comparisons."""
+    runs: dict[int, list[Run]] = {}
+    for name in names:
+        model = manifest.model(name)
+        data = args.data or model.data or "streets"
+        known = manifest.read()["data"].get(data, {})
+        for seed in args.seeds if args.seeds is not None else known.get("seeds", [0]):
+            for arm in args.arms or map(Arm.parse, arms):
+                folder = f"{arm.folder}-seed{seed}"
+                run = Run(
+                    label=model.name,
+                    network=model.name,
+                    group=data,
+                    arm=arm,
+                    seed=seed,
+                    work_dir=Path(args.out or RUNS, data, name.rpartition("/")[2], folder),
+                    asked=args.max_iters or known.get("max_iters"),
+                    title=model.title,
+                    flags=_flags(model, data, arm, root_of(args, data)),
+                )
+                runs.setdefault(seed, []).append(run)
+    return [run for seed in runs for run in runs[seed]]
+
+
+def _flags(model: manifest.Model, data: str, arm: Arm, root: str) -> tuple[str, ...]:
+    """What ``train.py`` is told beyond arm, seed and place."""
+    of_data = ("--data", data) if data != model.data else ()
+    weights = manifest.read()["class_weights"].get(data)
+    counted = weights and arm.weighting == "balanced"
+    of_arm = ("--class-weights", str(CHECKOUT / weights)) if counted else ()
+    return (model.name, *of_data, "--data-root", root, *of_arm)
+
+
+def root_of(args: argparse.Namespace, data: str) -> str:
+    """Where a data set lies, by ``--data-root`` or by default."""
+    return Roots.parse(args.data_root).of(data) or str(registry.get(data).default_root)
+
+
+def print_list() -> None:
+    """Every row of every table with its published figures."""
+    rows = 0
+    for table in manifest.tables().values():
+        print(f"\n--table {table.name}: {table.title}")
+        for name, figures in table.rows.items():
+            model = manifest.model(name)
+            needs = f" (needs {', '.join(model.missing)})" if model.missing else ""
+            print(f"  {name:<34} {model.title}{needs}")
+            for arm in table.arms:
+                figure = f"{figures[arm]:.2f}" if arm in figures else "-"
+                compared = arm in figures and arm != "baseline"
+                gain = f"{figures[arm] - figures['baseline']:+.2f}" if compared else ""
+                print(f"    {arm:<20} {figure:>6} {gain:>6}")
+                rows += 1
+    of_tables = {name for table in manifest.tables().values() for name in table.rows}
+    others = [name for name in manifest.models() if name not in of_tables]
+    print(f"\n{rows} rows, {len(of_tables)} models; on any data set: {', '.join(others)}")
