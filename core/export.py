@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
@@ -71,11 +72,11 @@ def _network(state_dict: dict) -> dict:
     return state_dict
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("checkpoint", help="checkpoint written by a training of ours")
     parser.add_argument("out", help="file to write")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     dropped = export_checkpoint(args.checkpoint, args.out)
     print(f"{args.out}: {dropped} tensors left out")
 

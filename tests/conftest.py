@@ -296,13 +296,25 @@ def camvid(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def no_workers(monkeypatch):
+    """Samples are read in this process: forked copies of a test's process are slow to end."""
+    init = torch.utils.data.DataLoader.__init__
+
+    def start(self, *args, **kwargs):
+        kwargs.update(num_workers=0, persistent_workers=False, prefetch_factor=None)
+        init(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.utils.data.DataLoader, "__init__", start)
+
+
 def script(name: str) -> types.ModuleType:
     """An entry script by its path, as a module: ``fully_supervised/train.py``."""
     return importlib.import_module(str(Path(name).with_suffix("")).replace("/", "."))
 
 
 @pytest.fixture
-def call(root, monkeypatch, capsys):
+def call(root, monkeypatch, capsys, no_workers):
     """``call("track/script.py", *arguments)``: (exit code, stdout, stderr) of a script that is
     called in this process, as ``finish`` gives them of a started one."""
 
@@ -324,7 +336,7 @@ def call(root, monkeypatch, capsys):
 
 
 @pytest.fixture
-def jobs_here(monkeypatch, root):
+def jobs_here(monkeypatch, root, no_workers):
     """Trainings and evaluations of a sweep are called in this process, not started."""
 
     def run_jobs(jobs, at_once=None):
@@ -346,10 +358,10 @@ def jobs_here(monkeypatch, root):
 def command(root):
     """``command(script, *arguments)``: a started process."""
 
-    def start(script, *arguments, **more):
+    def start(script, *arguments, cwd=root, **more):
         return subprocess.Popen(
             [sys.executable, *script.split(), *map(str, arguments)],
-            cwd=root,
+            cwd=cwd,
             env=dict(os.environ, PYTHONPATH=str(root), OMP_NUM_THREADS="1", **more),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -1,28 +1,24 @@
 """What a call of run_all.sh asks for: tables, rows, sweeps, other data sets; and the list."""
 
-import sys
-
 import pytest
 
-from core.engine.pool import Launch
 from core.errors import ConfigError
-from fully_supervised import manifest, run_all
+from core.result import Entry, Result
+from fully_supervised import manifest, plans, run_all
 
 
 @pytest.fixture
-def parsed(monkeypatch, tmp_path):
+def parsed(tmp_path):
     """``parsed(*flags)``: the arguments of a call."""
 
     def parse(*flags):
-        argv = ["run_all", *map(str, flags), "--out", str(tmp_path)]
-        monkeypatch.setattr(sys, "argv", argv)
-        return run_all.parse_args()
+        return run_all.parse_args([*map(str, flags), "--out", str(tmp_path)])
 
     return parse
 
 
 def test_the_list_has_every_row_with_its_figures(capsys):
-    run_all.print_list()
+    plans.print_list()
     out = capsys.readouterr().out
     for name, table in manifest.tables().items():
         part = out[out.index(f"--table {name}: ") :].partition("\n\n")[0]
@@ -35,52 +31,52 @@ def test_the_list_has_every_row_with_its_figures(capsys):
 
 
 def test_a_table_is_its_rows_in_its_arms(parsed):
-    (plan,) = run_all.plans(parsed("--table", "2"))
+    (plan,) = plans.plans(parsed("--table", "2"))
     assert (plan.name, len(plan.runs)) == ("table-2", 12 * 3)
     assert plan.published["cityscapes/upernet_r18"] == dict(baseline=74.39, hl=76.10)
-    assert all(run.data == "cityscapes" and run.max_iters is None for run in plan.runs)
-    six, seven = run_all.plans(parsed("--table", "6", "7", "--only", "cityscapes/pspnet_r50"))
-    assert [run.arm for run in six.runs] == list(manifest.tables()["6"].arms)
+    assert all(run.group == "cityscapes" and run.asked is None for run in plan.runs)
+    six, seven = plans.plans(parsed("--table", "6", "7", "--only", "cityscapes/pspnet_r50"))
+    assert [str(run.arm) for run in six.runs] == list(manifest.tables()["6"].arms)
     shared = {r.work_dir for r in six.runs} & {r.work_dir for r in seven.runs}
     assert len(shared) == 3  # what two tables have in common is run once
-    names = [plan.name for plan in run_all.plans(parsed("--table", "2", "6", "--only",
+    names = [plan.name for plan in plans.plans(parsed("--table", "2", "6", "--only",
                                                         "cityscapes/pspnet_r50"))]  # fmt: skip
     assert names == ["table-6"]
 
 
 def test_one_row_is_of_its_data_set_with_its_figures(parsed):
-    (plan,) = run_all.plans(parsed("--only", "ade20k/pspnet_r50"))
-    assert [run.arm for run in plan.runs] == ["baseline", "ce-scaled", "hl"]
+    (plan,) = plans.plans(parsed("--only", "ade20k/pspnet_r50"))
+    assert [str(run.arm) for run in plan.runs] == ["baseline", "ce-scaled", "hl"]
     assert plan.name == "ade20k" and plan.published["ade20k/pspnet_r50"]["hl"] == 42.70
-    (plan,) = run_all.plans(parsed("--only", "ade20k/pspnet_r50", "--data", "camvid"))
-    assert {run.data for run in plan.runs} == {"camvid"}
+    (plan,) = plans.plans(parsed("--only", "ade20k/pspnet_r50", "--data", "camvid"))
+    assert {run.group for run in plan.runs} == {"camvid"}
     assert "ade20k/pspnet_r50" not in plan.published  # figures of another data set
-    assert {run.max_iters for run in plan.runs} == {800}
+    assert {run.asked for run in plan.runs} == {800}
 
 
 def test_sweeps_are_the_papers_values_for_any_row(parsed):
-    (plan,) = run_all.plans(parsed("--sweep", "c"))
+    (plan,) = plans.plans(parsed("--sweep", "c"))
     assert plan.name == "table-7" and len(plan.runs) == 3 * 5
-    (plan,) = run_all.plans(parsed("--sweep", "alpha", "--only", "cityscapes/upernet_r18"))
+    (plan,) = plans.plans(parsed("--sweep", "alpha", "--only", "cityscapes/upernet_r18"))
     arms = ["baseline", "ce-scaled", "hl alpha=0.001", "hl", "hl alpha=0.1", "hl alpha=1"]
-    assert [run.arm for run in plan.runs] == arms
+    assert [str(run.arm) for run in plan.runs] == arms
 
 
-def test_commands_name_row_weighting_and_options(parsed, monkeypatch):
+def test_commands_name_row_weighting_and_options(parsed):
     args = parsed("--table", "6", "--only", "cityscapes/pspnet_r18", "--data-root",
                   "cityscapes=/c", "camvid=/v")  # fmt: skip
-    (plan,) = run_all.plans(args)
-    commands = {run.arm: run.command(args, Launch()) for run in plan.runs}
+    (plan,) = plans.plans(args)
+    commands = {str(run.arm): ("train.py", *run.arguments) for run in plan.runs}
     for arm, command in commands.items():
         text = " ".join(command)
-        assert "train.py cityscapes/pspnet_r18 --weighting" in text
-        assert "--data-root /c " in text and "--data " not in text
+        assert "train.py cityscapes/pspnet_r18 --data-root /c " in text and " --weighting " in text
+        assert "--data " not in text
         assert ("cityscapes_class_weights.json" in text) == (arm == "balanced")
     assert "--weighting ce " in " ".join(commands["baseline"])
     args = parsed("--arms", "hl c=0.5 alpha=1", "--data-root", "/s")
-    (plan,) = run_all.plans(args)
-    text = " ".join(plan.runs[0].command(args, Launch()))
-    assert "--weighting hl --options c=0.5 alpha=1 --data streets --data-root /s " in text
+    (plan,) = plans.plans(args)
+    text = " ".join(plan.runs[0].arguments)
+    assert "--data streets --data-root /s --weighting hl --options c=0.5 alpha=1 --seed 0" in text
     assert plan.runs[0].work_dir.name == "hl-c=0.5-alpha=1-seed0"
 
 
@@ -95,13 +91,15 @@ def test_commands_name_row_weighting_and_options(parsed, monkeypatch):
 )
 def test_what_is_not_there_is_told(flags, words, parsed):
     with pytest.raises(ConfigError, match=words):
-        run_all.plans(parsed(*flags))
+        plans.plans(parsed(*flags))
 
 
 def test_another_batch_than_the_published_is_noted():
-    result = dict(model="m", title="The net", batch_size=2, published_batch_size=8, lr_factor=0.25,
-                  max_iters=160_000)  # fmt: skip
-    (note,) = run_all.batch_notes([result, dict(result, arm="hl"), dict(model="n", lr_factor=1)])
+    facts = dict(batch_size=2, published_batch_size=8, lr_factor=0.25)
+    one = Result("fully_supervised", "m", "d", "hl", 0, iterations=160_000, facts=facts)
+    other = Result("fully_supervised", "n", "d", "hl", 0, facts=dict(lr_factor=1))
+    entries = [Entry("m", "The net", one), Entry("m", "The net", one), Entry("n", "N", other)]
+    (note,) = run_all.batch_notes(entries)
     assert note == (
         "The net: batch 2 in the place of the published 8; learning rate × 0.25, "
         "160,000 iterations (linear scaling)."

@@ -1,7 +1,7 @@
 """The entry scripts as a user starts them: on a small CamVid look-alike, and on bad input."""
 
 import csv
-import json
+import dataclasses
 import re
 import runpy
 import shutil
@@ -14,9 +14,16 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 
+from core.configs import load_config
+from core.result import Result, read, write
 from data import registry
+from data.roots import Roots
+from fully_supervised.loaders import data_name, fit_data
 
+TRAIN, TEST = "fully_supervised/train.py", "fully_supervised/test.py"
+ALL = "fully_supervised/run_all.py"
 SMALL = "fully_supervised/configs/pspnet_r18-w16.py"
 
 
@@ -29,7 +36,8 @@ class Sources(HTMLParser):
         self.found += [value for key, value in attrs if key in ("src", "href")]
 
 
-def test_run_all_compares_resumes_and_reports(command, finish, camvid, tmp_path, refused):
+@pytest.mark.slow
+def test_run_all_compares_resumes_and_reports(command, call, camvid, tmp_path, refused):
     """Cut by SIGINT, started again, finished, skipped: the whole life of an experiment."""
     arguments = ("--data", "camvid", "--data-root", camvid, "--max-iters", 8, "--seeds", 0,
                  "--only", "ocrnet_r18-w16", "--out", tmp_path, "--jobs", 2,
@@ -45,7 +53,7 @@ def test_run_all_compares_resumes_and_reports(command, finish, camvid, tmp_path,
     assert process.returncode == 130, err
     assert "stopped; the same command goes on from here" in err
 
-    code, out, err = finish("-m fully_supervised.run_all", *arguments)
+    code, out, err = call(ALL, *arguments)
     assert code == 0, err
     assert "OCRNet, ResNet-18 at quarter width" in out and "+HL" in out
     rows = list(csv.DictReader((tmp_path / "camvid/results.csv").open()))
@@ -56,17 +64,15 @@ def test_run_all_compares_resumes_and_reports(command, finish, camvid, tmp_path,
     assert page.found and all(s.startswith(("data:", "#")) for s in page.found)
 
     times = [p.stat().st_mtime_ns for p in sorted(tmp_path.glob("camvid/*/*/result.json"))]
-    code, out, err = finish("-m fully_supervised.run_all", *arguments)
-    assert code == 0 and "0 of 3 runs" not in out
+    code, out, err = call(ALL, *arguments)
+    assert code == 0 and "runs to do" not in err
     assert times == [p.stat().st_mtime_ns for p in sorted(tmp_path.glob("camvid/*/*/result.json"))]
 
     wrong = ["--max-iters" if a == "--max-iters" else 9 if a == 8 else a for a in arguments]
-    assert "is of 8 iterations, now 9 are asked" in refused(
-        finish("-m fully_supervised.run_all", *wrong)
-    )
+    assert "is of 8 iterations, now 9 are asked" in refused(call(ALL, *wrong))
 
 
-def test_train_then_export_then_test(finish, camvid, tmp_path, refused):
+def test_train_then_export_then_test(finish, call, camvid, tmp_path, refused):
     work_dir = tmp_path / "work"
     data = ("--data", "camvid", "--data-root", camvid)
     code, out, err = finish("fully_supervised/train.py", SMALL, "--hl", *data, "--max-iters", 4,
@@ -75,19 +81,21 @@ def test_train_then_export_then_test(finish, camvid, tmp_path, refused):
     assert code == 0, err
     miou = float(re.search(r"mIoU ([\d.]+) %", out)[1])
     checkpoint = torch.load(work_dir / "iter_4.pth", weights_only=True)
-    assert "'alpha': 0.1" in checkpoint["meta"]["cfg"] or "alpha=0.1" in checkpoint["meta"]["cfg"]
+    assert re.search("alpha'?[=:] ?0.1", checkpoint["meta"]["cfg"])
+    assert read(work_dir).arm == "hl alpha=0.1 normalize=batch ignored=include"
+    assert read(work_dir).command.startswith(f"python {TRAIN} {SMALL} --hl --data camvid")
 
     plain = tmp_path / "plain.pth"
-    code, out, err = finish("-m core.export", work_dir / "iter_4.pth", plain)
+    code, out, err = call("core/export.py", work_dir / "iter_4.pth", plain)
     assert code == 0 and "tensors left out" in out, err
-    code, out, err = finish("fully_supervised/test.py", SMALL, plain, *data,
+    code, out, err = call(TEST, SMALL, plain, *data,
                             "--work-dir", tmp_path / "test")  # fmt: skip
     assert code == 0, err
     assert float(re.search(r"mIoU +([\d.]+)", out)[1]) == pytest.approx(miou, abs=0.006)
     assert re.search(r"^sky +[\d.]+$", out, re.M)
 
     assert "go on with --resume" in refused(
-        finish("fully_supervised/train.py", SMALL, "--hl", *data, "--work-dir", work_dir)
+        call(TRAIN, SMALL, "--hl", *data, "--work-dir", work_dir)
     )
 
 
@@ -112,19 +120,50 @@ def test_train_then_export_then_test(finish, camvid, tmp_path, refused):
         ),
     ],
 )
-def test_bad_input_is_one_line(arguments, words, camvid, root, tmp_path, monkeypatch):
+def test_bad_input_is_one_line(arguments, words, camvid, call, refused, tmp_path):
     if "--amp" in arguments and torch.cuda.is_available():
         pytest.skip("a GPU is here")
     filled = []
     for argument in arguments:
         filled += ["camvid", "--data-root", camvid] if argument == "CAMVID" else [argument]
-    script = root / "fully_supervised/train.py"
-    monkeypatch.chdir(root)
-    monkeypatch.setattr(sys, "argv", [str(script), *map(str, filled), "--work-dir", str(tmp_path)])
-    with pytest.raises(SystemExit) as stop:
-        runpy.run_path(str(script), run_name="__main__")
-    assert stop.value.code.startswith("error: ") and "\n" not in stop.value.code
-    assert re.search(words, stop.value.code)
+    assert re.search(words, refused(call(TRAIN, *filled, "--work-dir", tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--hl", "--weighting", "focal"], "the flags ask for focal and for hl: give one of them"),
+        (["--hl", "--no-hl"], "the flags ask for baseline and for hl"),
+        (["--weighting", "ohem", "--options", "c=1"], "ohem has no option 'c'; it has thresh"),
+        (["--options", "c=0.5"], "baseline has no option 'c'; it has none"),
+        (["--hl", "--options", "c"], "'c': an option of hl is KEY=VALUE, such as c=0.5"),
+        (["--hl", "--class-weights", "x.json"], "--class-weights is of --weighting balanced, but"),
+        (["--hl", "--hardness", "maps"], "--hardness is of --weighting collected, but the arm is"),
+        (["--max-iters", "3", "--cfg-options", "train_cfg.max_iters=4"], "leave one of the two o"),
+        (["--seed", "3", "--cfg-options", "randomness.seed=4"], "say randomness.seed=4: leave one"),
+    ],
+)
+def test_flags_that_contradict_are_refused_before_anything_is_read(arguments, words, call, refused):
+    assert re.search(words, refused(call(TRAIN, "nowhere.py", *arguments)))
+
+
+def test_what_a_user_sets_is_kept(call, camvid, tmp_path):
+    """Seed, hooks, work_dir, c: by ``--cfg-options``, as mmseg takes them; and what the engine
+    changes is named in the config that it writes."""
+    code, out, err = call(
+        TRAIN, SMALL, "--data", "camvid", "--data-root", camvid, "--max-iters", 2, "--hl",
+        "--cfg-options", "randomness.seed=7", "randomness.deterministic=True", "model.hl.c=0.5",
+        f"work_dir={tmp_path / 'mine'}", "default_hooks.checkpoint.max_keep_ckpts=1")  # fmt: skip
+    assert code == 0, err
+    result = read(tmp_path / "mine")
+    assert (result.seed, result.arm) == (7, "hl c=0.5") and "seed 7: mIoU" in out
+    (path,) = (tmp_path / "mine").glob("*.py")
+    cfg = load_config(path)
+    assert cfg.randomness == dict(seed=7, deterministic=True)
+    assert cfg.default_hooks.checkpoint.max_keep_ckpts == 1
+    assert cfg.model.hl.c == 0.5 and cfg.model.hl.alpha == 0.01
+    changed = [line.partition(": ")[0] for line in cfg.changed_by_engine]
+    assert "default_hooks.checkpoint.type" in changed and "randomness.seed" not in changed
 
 
 def copied(camvid, target):
@@ -143,31 +182,30 @@ def test_broken_files_are_named_in_training(finish, camvid, tmp_path, refused):
     assert re.search(r"images/train/\d\.jpg: missing or truncated; copy it again", refused(done))
 
 
-def test_wrong_label_ids_are_named_in_evaluation(finish, camvid, tmp_path, refused):
+def test_wrong_label_ids_are_named_in_evaluation(call, camvid, tmp_path, refused):
     folder = copied(camvid, tmp_path / "data")
     label = np.full((180, 240), 77, np.uint8)
     cv2.imwrite(str(folder / "labels/val/1.png"), label)
-    done = finish("fully_supervised/train.py", SMALL, "--data", "camvid", "--data-root", folder,
-                  "--max-iters", 2, "--work-dir", tmp_path / "work")  # fmt: skip
+    done = call(TRAIN, SMALL, "--data", "camvid", "--data-root", folder,
+                "--max-iters", 2, "--work-dir", tmp_path / "work")  # fmt: skip
     assert re.search(r"labels/val/1\.png: label id 77 is out of range", refused(done))
 
 
-def test_a_failing_run_does_not_stop_the_others(finish, camvid, tmp_path):
+def test_a_failing_run_does_not_stop_the_others(call, jobs_here, camvid, tmp_path):
     """The OCRNet folder cannot be written; the table has the rest and says so; exit code 1."""
     blocked = tmp_path / "camvid/ocrnet_r18-w16/hl-seed0"
     (blocked / "iter_4.pth").mkdir(parents=True)  # a folder where the checkpoint goes
-    code, out, err = finish("-m fully_supervised.run_all", "--data", "camvid", "--data-root",
+    code, out, err = call(ALL, "--data", "camvid", "--data-root",
                             camvid, "--max-iters", 4, "--seeds", 0, "--arms", "hl", "--only",
                             "pspnet_r18-w16", "ocrnet_r18-w16", "--out", tmp_path)  # fmt: skip
     assert code == 1, err
     assert "ocrnet_r18-w16" in out and "could not be written" in out
-    results = json.loads((tmp_path / "camvid/pspnet_r18-w16/hl-seed0/result.json").read_text())
-    assert results["max_iters"] == 4
+    assert read(tmp_path / "camvid/pspnet_r18-w16/hl-seed0").iterations == 4
 
 
-def test_dry_run_prints_the_published_protocol(finish, tmp_path):
-    code, out, _ = finish("-m fully_supervised.run_all", "--data", "cityscapes", "--dry-run",
-                          "--out", tmp_path, GPUS="4")  # fmt: skip
+def test_dry_run_prints_the_published_protocol(call, monkeypatch, tmp_path):
+    monkeypatch.setenv("GPUS", "4")
+    code, out, _ = call(ALL, "--data", "cityscapes", "--dry-run", "--out", tmp_path)
     assert code == 0
     lines = out.strip().splitlines()
     assert len(lines) == 9
@@ -185,3 +223,38 @@ def test_plain_torch_example_trains(root, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [script, "--iters", "2"])
     runpy.run_path(script, run_name="__main__")
     assert re.search(r"2/2: loss_seg [\d.]+, loss_hl -0\.0\d+", capsys.readouterr().out)
+
+
+def test_a_short_try_is_no_finished_run(call, refused, tmp_path):
+    """What --max-iters cut short does not stand in a table of whole trainings."""
+    work_dir = tmp_path / "cityscapes/pspnet_r18/baseline-seed0"
+    short = Result("fully_supervised", "cityscapes/pspnet_r18", "cityscapes", "baseline", 0,
+                   iterations=6, asked=6)  # fmt: skip
+    write(short, work_dir)
+    plan = (ALL, "--only", "cityscapes/pspnet_r18", "--out", tmp_path, "--dry-run")
+    words = r"is of a short training \(--max-iters 6\), now the whole schedule is asked"
+    assert re.search(words, refused(call(*plan)))
+    write(dataclasses.replace(short, iterations=40000, asked=None), work_dir)
+    assert call(*plan)[1].count("# finished: ") == 1
+    write(dataclasses.replace(short, iterations=40000, asked=None, arm="focal"), work_dir)
+    assert "is of the arm 'focal', now baseline is asked" in refused(call(*plan))
+
+
+def test_a_data_set_elsewhere_and_one_with_a_root_of_its_own(camvid, tmp_path):
+    """What the loaders say is read; --data-root moves what lies below the config's data_root."""
+
+    def loader(root):
+        return dict(dataset=dict(type="BaseSegDataset", data_root=root))
+
+    def roots(cfg):
+        return [cfg[key].dataset.data_root for key in ("train_dataloader", "val_dataloader")]
+
+    (tmp_path / "a").mkdir()
+    cfg = Config(dict(data_root=str(tmp_path / "a"), train_dataloader=loader(str(tmp_path / "a")),
+                      val_dataloader=loader("/elsewhere")))  # fmt: skip
+    assert roots(fit_data(cfg, None, Roots())) == [str(tmp_path / "a"), "/elsewhere"]
+    moved = fit_data(cfg, None, Roots.parse([str(camvid)]))
+    assert roots(moved) == [str(camvid), "/elsewhere"]
+    alone = Config(dict(train_dataloader=loader("/a"), val_dataloader=loader("/b")))
+    assert roots(fit_data(alone, None, Roots())) == ["/a", "/b"]
+    assert data_name(alone) == "BaseSegDataset"

@@ -1,8 +1,5 @@
 """Rows of the tables train: one of each architecture here, all with fully_supervised/smoke.py."""
 
-import runpy
-import sys
-
 import pytest
 
 from fully_supervised import manifest, smoke
@@ -17,23 +14,19 @@ def test_every_row_and_arm_is_tried_once():
         assert ("cityscapes/pspnet_r101", arm) in found
 
 
-def test_one_row_of_each_architecture_trains(root, monkeypatch, capsys, fresh_mmengine):
+@pytest.mark.slow
+def test_one_row_of_each_architecture_trains(call):
     """Baseline and HL, two steps and an evaluation each, through the engine."""
-    fresh_mmengine()
-    script = str(root / "fully_supervised/smoke.py")
-    monkeypatch.setattr(sys, "argv", [script, "--one-per-architecture"])
-    runpy.run_path(script, run_name="__main__")
-    out = capsys.readouterr().out
+    code, out, err = call("fully_supervised/smoke.py", "--one-per-architecture")
+    assert code == 0, err
     assert "0 failed" in out
     heads = len(smoke.one_per_architecture())
     assert out.count("\nok ") + out.startswith("ok ") == 2 * heads >= 2 * 15
 
 
-def test_a_row_that_fails_is_told(root, monkeypatch, capsys, fresh_mmengine):
-    fresh_mmengine()
-    script = str(root / "fully_supervised/smoke.py")
-    monkeypatch.setattr(sys, "argv", [script, "--only", "cityscapes/segformer_b0", "--arms", "hl"])
+def test_a_row_that_fails_is_told(call, refused, monkeypatch):
     monkeypatch.setattr(manifest.Model, "config", lambda self: 1 / 0)
-    with pytest.raises(SystemExit, match="error: cityscapes/segformer_b0 hl: ZeroDivisionError"):
-        runpy.run_path(script, run_name="__main__")
-    assert "0 trainings of 2 steps, 0 rows skipped, 1 failed" in capsys.readouterr().out
+    row = ("--only", "cityscapes/segformer_b0", "--arms", "hl")
+    code, out, err = call("fully_supervised/smoke.py", *row)
+    assert "0 trainings of 2 steps, 0 rows skipped, 1 failed" in out
+    assert code == 1 and "error: cityscapes/segformer_b0 hl: ZeroDivisionError" in err

@@ -7,13 +7,16 @@ import torch
 from mmseg.registry import DATASETS, MODELS
 
 import core.engine.run  # noqa: F401  (registers what prepare() names)
+from core.arms import Arm
 from core.configs import fit_norm
 from core.engine.prepare import prepare
-from core.errors import ConfigError
+from core.errors import CannotConvert, ConfigError
 from data import registry
 from data.splits import Split, partition
 from semi_supervised.u2pl.build import build_config
-from semi_supervised.u2pl.settings import load_settings
+from semi_supervised.u2pl.settings import arm_and_settings, load_settings
+
+HL = Arm.parse("hl")
 
 
 @pytest.fixture
@@ -28,9 +31,8 @@ def names(count, start=0):
 def test_published_schedule(settings, tmp_path):
     """1/8 on 8 GPUs: 163 steps an epoch, 24 for SupOnly; 200 epochs; poly over all of them."""
     split = Split(names(372), names(2603, 372))
-    for sup_only, steps in ((False, 163), (True, 24)):
-        cfg = build_config(settings, split, tmp_path, tmp_path / "w", sup_only=sup_only,
-                           hl=not sup_only, world_size=8)  # fmt: skip
+    for arm, steps in ((HL, 163), (Arm.parse("sup-only"), 24)):
+        cfg = build_config(settings, split, tmp_path, tmp_path / "w", arm, world_size=8)
         assert cfg.train_cfg.max_iters == 200 * steps
         assert cfg.param_scheduler[0] == dict(
             type="PolyLR", power=0.9, eta_min=0, end=200 * steps, by_epoch=False
@@ -39,12 +41,16 @@ def test_published_schedule(settings, tmp_path):
         type="SGD", lr=0.01, momentum=0.9, weight_decay=0.0005
     )
     assert cfg.model.segmentor.test_cfg.mode == "slide"
-    assert build_config(settings, split, tmp_path, tmp_path, max_iters=7).train_cfg.max_iters == 7
+    assert (
+        build_config(settings, split, tmp_path, tmp_path, HL, max_iters=7).train_cfg.max_iters == 7
+    )
 
 
 def test_published_network(settings, tmp_path):
     """ResNet-101 of output stride 8 with the multi-grid, 256 planes, 256 values a pixel."""
-    cfg = build_config(settings, Split(names(9), names(9, 9)), tmp_path, tmp_path, pretrained=False)
+    cfg = build_config(
+        settings, Split(names(9), names(9, 9)), tmp_path, tmp_path, HL, pretrained=False
+    )
     fit_norm(cfg, synchronized=False)
     small = dict(cfg.model.settings)
     small["trainer"]["contrastive"].update(memory_size=10, memory_size_first=10)
@@ -68,7 +74,7 @@ def pairs(camvid, root, tmp_path):
     """The pair data set of CamVid's look-alike, and its split."""
     s = load_settings(root / "semi_supervised/configs/camvid.yaml")
     split = partition("camvid", camvid, "1/2", balanced=False)
-    cfg = build_config(s, split, registry.locate("camvid", camvid), tmp_path)
+    cfg = build_config(s, split, registry.locate("camvid", camvid), tmp_path, HL)
     cfg = prepare(cfg, work_dir=tmp_path, seed=0)
     return DATASETS.build(cfg.train_dataloader.dataset), split, cfg
 
@@ -109,7 +115,7 @@ def test_passes_over_both_kinds_are_shuffled_apart(pairs):
 
 
 def test_half_of_the_images_shrink_and_half_grow(settings, root, tmp_path):
-    cfg = build_config(settings, Split(names(9), names(9, 9)), tmp_path, tmp_path)
+    cfg = build_config(settings, Split(names(9), names(9, 9)), tmp_path, tmp_path, HL)
     pipeline = cfg.train_dataloader.dataset.dataset.labeled.dataset.pipeline
     (choice,) = [t for t in pipeline if t.type == "RandomChoice"]
     assert [t[0].ratio_range for t in choice.transforms] == [(0.5, 1.0), (1.0, 2.0)]
@@ -120,7 +126,7 @@ def test_half_of_the_images_shrink_and_half_grow(settings, root, tmp_path):
 
 def test_a_part_smaller_than_a_batch_is_refused(settings, tmp_path):
     with pytest.raises(ConfigError, match="9 labeled images, but a batch takes 16"):
-        build_config(settings, Split(names(9), names(90, 9)), tmp_path, tmp_path, world_size=8)
+        build_config(settings, Split(names(9), names(90, 9)), tmp_path, tmp_path, HL, world_size=8)
 
 
 def test_one_labeled_image_a_step_is_refused(settings, tmp_path):
@@ -130,9 +136,10 @@ def test_one_labeled_image_a_step_is_refused(settings, tmp_path):
     one = dataclasses.replace(settings, dataset=dataset)
     split = Split(names(9), names(9, 9))
     with pytest.raises(ConfigError, match="batch_size is 1 on one device, but a step takes two"):
-        build_config(one, split, tmp_path, tmp_path)
+        build_config(one, split, tmp_path, tmp_path, HL)
     assert (
-        build_config(one, split, tmp_path, tmp_path, world_size=2).train_dataloader.batch_size == 1
+        build_config(one, split, tmp_path, tmp_path, HL, world_size=2).train_dataloader.batch_size
+        == 1
     )
 
 
@@ -140,14 +147,14 @@ def test_a_folder_with_checkpoints_keeps_its_images(settings, tmp_path):
     """--resume would go on with other labels without a word."""
     first, second = Split(names(9), names(9, 9)), Split(names(9, 1), names(9, 10))
     for split in (first, second):  # nothing was trained yet
-        build_config(settings, split, tmp_path, tmp_path)
+        build_config(settings, split, tmp_path, tmp_path, HL)
     (tmp_path / "iter_2.pth").touch()
-    build_config(settings, second, tmp_path, tmp_path)
+    build_config(settings, second, tmp_path, tmp_path, HL)
     reordered = Split(second.labeled[::-1], second.unlabeled)
     more = Split(second.labeled, names(10, 10))
     for split, kind in ((first, "labeled"), (reordered, "labeled"), (more, "unlabeled")):
         with pytest.raises(ConfigError, match=rf"its run used other {kind} images") as error:
-            build_config(settings, split, tmp_path, tmp_path)
+            build_config(settings, split, tmp_path, tmp_path, HL)
         assert str(tmp_path) in str(error.value) and "\n" not in str(error.value)
     assert (tmp_path / "labeled.txt").read_text().split() == [*second.labeled]
 
@@ -180,9 +187,9 @@ def test_networks_that_cannot_be_trained_are_refused(settings, config, message, 
     path = tmp_path / "network.py"
     path.write_text(config)
     mine = dataclasses.replace(settings, net=dataclasses.replace(settings.net, config=str(path)))
-    for hl in (True, False):
+    for arm in (HL, Arm.parse("baseline")):
         with pytest.raises(ConfigError, match=f"network.py: ({message})") as error:
-            build_config(mine, Split(names(9), names(9, 9)), tmp_path, tmp_path, hl=hl)
+            build_config(mine, Split(names(9), names(9, 9)), tmp_path, tmp_path, arm)
         assert "\n" not in str(error.value)
 
 
@@ -194,6 +201,78 @@ def test_settings_come_back_from_the_config(root, tmp_path):
 
     path = root / "semi_supervised/configs/camvid.yaml"
     said = load_settings(path, ["net.ema_decay=0.9", "as_released.shifted_class_list=true"])
-    cfg = build_config(said, Split(names(9), names(9, 9)), tmp_path, tmp_path)
+    cfg = build_config(said, Split(names(9), names(9, 9)), tmp_path, tmp_path, HL)
     again = Config.fromstring(cfg.pretty_text, ".py").model.settings.to_dict()
     assert from_dict(Settings, again) == said != load_settings(path)
+
+
+@pytest.fixture
+def of_camvid(root, camvid, tmp_path):
+    """``of_camvid(arm, ...)``: the config of an arm on the tiny CamVid."""
+
+    def make(arm, **more):
+        settings = load_settings(root / "semi_supervised/configs/camvid.yaml")
+        split = partition("camvid", camvid, "1/2")
+        return build_config(settings, split, camvid, tmp_path, Arm.parse(arm), **more)
+
+    return make
+
+
+def test_rivals_weight_the_students_main_head_alone(of_camvid):
+    """The teacher and the unlabeled images know nothing of them."""
+    balanced = of_camvid("balanced").model
+    assert len(balanced.student.decode_head.loss_decode.class_weight) == 11
+    assert "class_weight" not in balanced.student.auxiliary_head.loss_decode
+    assert not balanced.segmentor.decode_head.loss_decode.get("class_weight")
+    focal = of_camvid("focal gamma=1").model
+    assert focal.student.decode_head.loss_decode.type == "SoftmaxFocalLoss"
+    cfg = of_camvid("collected c=0.5", hardness="maps")
+    assert cfg.model.student.type == "CollectedEncoderDecoder" and cfg.model.student.hl.c == 0.5
+    pair = cfg.train_dataloader.dataset.dataset
+    steps = {
+        name: [step["type"] for step in pair[name].dataset.pipeline]
+        for name in ("labeled", "unlabeled")
+    }
+    assert "LoadHardness" in steps["labeled"] and "LoadHardness" not in steps["unlabeled"]
+    hl = of_camvid("hl").model
+    assert hl.student.hl == dict(
+        c=0.1, alpha=0.01, normalize="image", ignored="exclude", weighting="hl")  # fmt: skip
+    assert of_camvid("baseline").model.student is None
+
+
+def test_ohem_is_the_baseline_already(of_camvid):
+    with pytest.raises(CannotConvert, match="U²PL's own loss of the labeled images"):
+        of_camvid("ohem")
+
+
+@pytest.mark.parametrize(
+    ("arm", "overrides", "want"),
+    [
+        (None, [], "hl"),
+        (None, ["hl.c=0.5"], "hl c=0.5"),
+        (None, ["hl.weighting=ce-scaled", "hl.alpha=1"], "ce-scaled alpha=1"),
+        ("hl alpha=1", ["hl.c=0.5"], "hl alpha=1 c=0.5"),
+        ("hl c=0.5", ["hl.c=0.5"], "hl c=0.5"),
+        ("sup-only", ["hl.c=0.5"], "sup-only"),
+    ],
+)
+def test_flags_and_settings_make_one_arm(root, arm, overrides, want):
+    settings = load_settings(root / "semi_supervised/configs/streets.yaml", overrides)
+    made, settings = arm_and_settings(settings, arm and Arm.parse(arm))
+    assert str(made) == want
+    if made.kind.name in ("hl", "ce-scaled"):
+        values = dict(made.settings, weighting=made.kind.name)
+        assert vars(settings.hl) == values
+
+
+@pytest.mark.parametrize(
+    ("arm", "override", "words"),
+    [
+        ("hl c=0.3", "hl.c=0.5", "hl: c is given twice: 0.3 and 0.5"),
+        ("hl", "hl.weighting=ce-scaled", "flags say hl, the settings say hl.weighting=ce-scaled"),
+    ],
+)
+def test_flags_and_settings_that_contradict_are_refused(root, arm, override, words):
+    settings = load_settings(root / "semi_supervised/configs/streets.yaml", [override])
+    with pytest.raises(ConfigError, match=words):
+        arm_and_settings(settings, Arm.parse(arm))

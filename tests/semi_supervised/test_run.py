@@ -13,6 +13,9 @@ from core.configs import parse_config
 from core.engine import run
 from core.engine.checkpoint import load_checkpoint
 from core.export import export_checkpoint
+from core.result import Result
+
+RUN = Result("semi_supervised", "tiny", "1/2", "hl", 0)
 
 
 def losses_of(work_dir):
@@ -31,7 +34,7 @@ def finished(_runs, u2pl_config):
     """The work_dir and result of one uninterrupted run of U²PL + HL."""
     work_dir = _runs["folder"] / "finished"
     if "result" not in _runs:
-        _runs["result"] = run.train(u2pl_config(work_dir), pictures=1)
+        _runs["result"] = run.train(u2pl_config(work_dir), RUN, pictures=1)
     return work_dir, _runs["result"]
 
 
@@ -44,8 +47,8 @@ def test_resumed_run_equals_the_uninterrupted_one(cut, finished, u2pl_config, ki
     cfg.default_hooks.checkpoint.interval = cut
     cfg.custom_hooks.append(dict(type="KillHook", step=cut))
     with pytest.raises(killed):
-        run.train(cfg, pictures=1)
-    run.train(u2pl_config(work_dir, resume=True), pictures=1)
+        run.train(cfg, RUN, pictures=1)
+    run.train(u2pl_config(work_dir, resume=True), RUN, pictures=1)
 
     expected, found = losses_of(whole), losses_of(work_dir)
     assert {"loss_sup", "loss_hl", "loss_unsup", "loss_contrastive"} <= expected.keys()
@@ -65,10 +68,10 @@ def test_resumed_run_equals_the_uninterrupted_one(cut, finished, u2pl_config, ki
 def test_result_pictures_and_export(finished, u2pl_config, tiny_config, tmp_path):
     """The exported teacher is a plain mmseg model, bit by bit what the run evaluated."""
     work_dir, result = finished
-    (stem,) = result["pictures"]
+    (stem,) = result.pictures
     names = {p.name for p in (work_dir / "pictures").iterdir()}
     assert names == {f"{stem}_{kind}.png" for kind in ("image", "label", "pred", "hl")}
-    assert 0 <= result["mIoU"] <= result["best_mIoU"] <= 1
+    assert 0 <= result.metrics.miou <= result.metrics.best_miou <= 1
 
     source = work_dir / "iter_12.pth"
     export_checkpoint(source, tmp_path / "plain.pth")
@@ -83,8 +86,8 @@ def test_result_pictures_and_export(finished, u2pl_config, tiny_config, tmp_path
         state["teacher.decode_head.conv_seg.weight"], state["student.decode_head.conv_seg.weight"]
     )
 
-    student = run.train(u2pl_config(tmp_path / "sup", hl=False, sup_only=True), pictures=1)
-    assert 0 <= student["mIoU"] <= 1
+    cfg = u2pl_config(tmp_path / "sup", hl=False, sup_only=True)
+    assert 0 <= run.train(cfg, RUN, pictures=1).metrics.miou <= 1
     export_checkpoint(tmp_path / "sup" / "iter_12.pth", tmp_path / "sup.pth")
     plain.load_state_dict(torch.load(tmp_path / "sup.pth")["state_dict"], strict=True)
 

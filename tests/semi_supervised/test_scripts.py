@@ -1,27 +1,28 @@
 """The entry scripts as a user starts them: on a small CamVid look-alike, and on bad input."""
 
 import csv
-import json
 import re
-import runpy
 import shutil
-import sys
 
 import pytest
 
-from semi_supervised import run_all
+from core import result
+from core.report import write_report
+from core.result import Metrics, Result, read
+from semi_supervised.table import table
 
 SCRIPT = "semi_supervised/train_u2pl_hl.py"
+ALL = "semi_supervised/run_all.py"
 NET = "semi_supervised/configs/deeplabv3plus_r18-w16.py"
 
 
-def test_three_rows_one_table_and_an_export(finish, camvid, tmp_path, refused):
+def test_three_rows_one_table_and_an_export(call, jobs_here, camvid, tmp_path, refused):
     """The teacher goes on to the plain test script."""
     data = ("--data", "camvid", "--data-root", camvid)
+    further = "--split-order balanced --cfg-options train_cfg.val_interval=2"
     arguments = (*data, "--splits", "1/2", "--max-iters", 2, "--seeds", 0, "--out", tmp_path,
-                 "--jobs", 2, "--train-args",
-                 "--split-order balanced --cfg-options train_cfg.val_interval=2")  # fmt: skip
-    code, out, err = finish("-m semi_supervised.run_all", *arguments)
+                 "--train-args", further)  # fmt: skip
+    code, out, err = call(ALL, *arguments)
     assert code == 0, err
     assert re.search(r"1/2 balanced: 3 of 6 images labeled +\| SupOnly +\| +1 \|", out)
     assert "\n1/2 balanced hl seed 0: 2/2" in err, err
@@ -34,18 +35,18 @@ def test_three_rows_one_table_and_an_export(finish, camvid, tmp_path, refused):
     work_dir = tmp_path / "1_2_balanced" / "hl-seed0"
     assert len((work_dir / "labeled.txt").read_text().split()) == 3
     assert len((work_dir / "unlabeled.txt").read_text().split()) == 3
-    code, out, err = finish("-m core.export", work_dir / "iter_2.pth", tmp_path / "plain.pth")
+    code, out, err = call("core/export.py", work_dir / "iter_2.pth", tmp_path / "plain.pth")
     assert code == 0, err
-    code, out, err = finish("fully_supervised/test.py", NET, tmp_path / "plain.pth", *data,
+    code, out, err = call("fully_supervised/test.py", NET, tmp_path / "plain.pth", *data,
                             "--work-dir", tmp_path / "test")  # fmt: skip
     assert code == 0, err
     assert float(re.search(r"mIoU +([\d.]+)", out)[1]) == pytest.approx(
         100 * float(rows[2]["mIoU"]), abs=0.006
     )
     again = (*data, "--split", "1/2", "--work-dir", work_dir)
-    assert "go on with --resume" in refused(finish(SCRIPT, *again, "--split-order", "balanced"))
+    assert "go on with --resume" in refused(call(SCRIPT, *again, "--split-order", "balanced"))
     assert f"{work_dir}: its run used other labeled images" in refused(
-        finish(SCRIPT, *again, "--split-seed", 5, "--resume")
+        call(SCRIPT, *again, "--split-seed", 5, "--resume")
     )
 
 
@@ -78,23 +79,29 @@ def test_three_rows_one_table_and_an_export(finish, camvid, tmp_path, refused):
         (["--split", "1/2", "--config", "none.yaml"], "none.yaml: no such settings file"),
     ],
 )
-def test_bad_input_is_one_line(arguments, words, camvid, root, tmp_path, monkeypatch):
+def test_bad_input_is_one_line(arguments, words, camvid, call, refused, tmp_path):
     lists = dict(a="images/train/9.jpg", b="images/train/1.jpg", c="images/train/2.jpg")
     for name, line in lists.items():
         (tmp_path / f"{name}.txt").write_text(f"{line}\n")
     arguments = [argument.replace("LISTS", str(tmp_path)) for argument in arguments]
-    monkeypatch.chdir(root)
     batch = [] if "1/2" in arguments else ["--set", "dataset.batch_size=4"]
-    monkeypatch.setattr(sys, "argv", [
-        SCRIPT, "--data", "camvid", "--data-root", str(camvid), "--work-dir", str(tmp_path / "w"),
-        *batch, *arguments])  # fmt: skip
-    with pytest.raises(SystemExit) as stop:
-        runpy.run_path(str(root / SCRIPT), run_name="__main__")
-    assert stop.value.code.startswith("error: ") and "\n" not in stop.value.code
-    assert re.search(words, stop.value.code), stop.value.code
+    done = call(SCRIPT, "--data", "camvid", "--data-root", camvid, "--work-dir", tmp_path / "w",
+                *batch, *arguments)  # fmt: skip
+    assert re.search(words, refused(done))
 
 
-def test_published_lists_and_an_unlabeled_image_without_label(finish, camvid, tmp_path):
+def test_one_real_process_from_start_to_table(command, camvid, tmp_path, root):
+    """What python starts, with the table of the rows that are there at its end."""
+    process = command(str(root / SCRIPT), "--data", "camvid", "--data-root", camvid, "--split",
+                      "1/2", "--sup-only", "--max-iters", 2, "--cfg-options",
+                      "train_cfg.val_interval=9", cwd=tmp_path)  # fmt: skip
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "1/2 sup-only seed 0: mIoU" in out and "| SupOnly" in out
+    assert (tmp_path / "work_dirs/semi_supervised/camvid/index.html").is_file()
+
+
+def test_published_lists_and_an_unlabeled_image_without_label(call, camvid, tmp_path):
     """What the lists name is trained on; labels of unlabeled images are not asked for."""
     folder = tmp_path / "data"
     shutil.copytree(camvid, folder)
@@ -103,7 +110,7 @@ def test_published_lists_and_an_unlabeled_image_without_label(finish, camvid, tm
     for name, numbers in (("labeled", (0, 1)), ("unlabeled", (3, 4))):
         lines = "".join(f"images/train/{i}.jpg\n" for i in numbers)
         (tmp_path / f"{name}.txt").write_text(lines)
-    code, out, err = finish(
+    code, out, err = call(
         SCRIPT, "--data", "camvid", "--data-root", folder, "--max-iters", 2, "--no-hl",
         "--labeled-list", tmp_path / "labeled.txt", "--unlabeled-list",
         tmp_path / "unlabeled.txt", "--work-dir", tmp_path / "work")  # fmt: skip
@@ -112,37 +119,58 @@ def test_published_lists_and_an_unlabeled_image_without_label(finish, camvid, tm
     assert (tmp_path / "work" / "unlabeled.txt").read_text() == "3\n4\n"
 
 
-def test_published_protocol_without_running(finish, tmp_path):
-    code, out, _ = finish("-m semi_supervised.run_all", "--data", "cityscapes", "--dry-run",
-                          "--data-root", tmp_path, GPUS="4")  # fmt: skip
+def test_published_protocol_without_running(call, monkeypatch, tmp_path):
+    monkeypatch.setenv("GPUS", "4")
+    code, out, _ = call(ALL, "--data", "cityscapes", "--dry-run", "--data-root", tmp_path,
+                        "--out", "work_dirs/nowhere")  # fmt: skip
     lines = out.splitlines()
     assert code == 0 and len(lines) == 12
     assert sum("--sup-only" in line for line in lines) == 4
     assert all("--nproc_per_node=4" in line and "--launcher pytorch" in line for line in lines)
     assert not any("--max-iters" in line for line in lines)
-    assert "--work-dir work_dirs/semi_supervised/cityscapes/1_16/hl-seed0 " in out
+    assert "--work-dir work_dirs/nowhere/1_16/hl-seed0 " in out
 
 
-def test_another_choice_of_images_has_its_own_name_and_the_published_figures(
-    tmp_path, monkeypatch, capsys
-):
+def test_another_choice_of_images_has_its_own_name_and_the_published_figures(call, tmp_path):
     """1/8 alone is the default order of seed 0."""
-    for arguments, folder, model in (
+    for arguments, folder, split in (
         ("", "1_8", "1/8"),
         ("--split-order balanced --set a=b", "1_8_balanced", "1/8 balanced"),
         ("--set a=b --split-seed=3", "1_8_seed_3", "1/8 seed 3"),
     ):
-        monkeypatch.setattr(sys, "argv", [
-            "run_all", "--data", "cityscapes", "--splits", "1/8", "--dry-run",
-            "--out", str(tmp_path), f"--train-args={arguments}"])  # fmt: skip
-        run_all.main()
-        assert f"{tmp_path / folder / 'hl-seed0'} " in capsys.readouterr().out
-        result = dict(
-            model=model, arm="hl", seed=0, labeled=372, unlabeled=2603, mIoU=0.5, IoU={},
-            max_iters=1, pictures=[], curves={}, classes=[], palette=[])  # fmt: skip
-        (tmp_path / folder / "hl-seed0").mkdir(parents=True)
-        (tmp_path / folder / "hl-seed0" / "result.json").write_text(json.dumps(result))
-    table = run_all.write_table(tmp_path, "cityscapes", "")
-    for model in ("1/8", "1/8 balanced", "1/8 seed 3"):
-        row = next(x for x in table.markdown.splitlines() if f"{model}: 372 of 2975" in x)
+        code, out, err = call(ALL, "--data", "cityscapes", "--splits", "1/8", "--dry-run",
+                              "--out", tmp_path, f"--train-args={arguments}")  # fmt: skip
+        assert code == 0, err
+        assert f"{tmp_path / folder / 'hl-seed0'} " in out
+        run = Result("semi_supervised", "net", split, "hl", 0, metrics=Metrics(0.5, {}),
+                     title=f"{split}: 372 of 2975 images labeled")  # fmt: skip
+        result.write(run, tmp_path / folder / "hl-seed0")
+    report = write_report(tmp_path, **table(tmp_path, "cityscapes"))
+    for split in ("1/8", "1/8 balanced", "1/8 seed 3"):
+        row = next(x for x in report.markdown.splitlines() if f"{split}: 372 of 2975" in x)
         assert "76.04" in row
+
+
+@pytest.mark.parametrize("arm", ["balanced", "focal", "hl c=0.5"])
+def test_other_arms_train(arm, call, camvid, tmp_path):
+    name, *options = arm.split()
+    code, _, err = call(SCRIPT, "--data", "camvid", "--data-root", camvid, "--split", "1/2",
+                        "--max-iters", 2, "--work-dir", tmp_path, "--weighting", name,
+                        *(["--options", *options] if options else []),
+                        "--cfg-options", "train_cfg.val_interval=9")  # fmt: skip
+    assert code == 0, err
+    assert read(tmp_path).arm == arm
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_one_machine_of_two_writes_the_report(rank, call, monkeypatch, camvid, tmp_path):
+    for name, value in dict(NNODES="2", MASTER_ADDR="h", NODE_RANK=rank).items():
+        monkeypatch.setenv(name, value)
+    run = Result("semi_supervised", "net", "1/2", "hl", 0, title="1/2", iterations=2, asked=2,
+                 metrics=Metrics(0.5, {}))  # fmt: skip
+    result.write(run, tmp_path / "1_2" / "hl-seed0")
+    code, out, err = call(ALL, "--data", "camvid", "--data-root", camvid, "--splits", "1/2",
+                          "--arms", "hl", "--max-iters", 2, "--seeds", 0,
+                          "--out", tmp_path)  # fmt: skip
+    assert code == 0, err
+    assert (tmp_path / "index.html").is_file() == (rank == "0") == ("page: " in out)
