@@ -171,10 +171,11 @@ class Arm:
             if not (key and equals and text):
                 raise CannotConvert(f"{pair!r}: an option of {name} is KEY=VALUE, such as c=0.5")
             value = _value(text)
-            if options.setdefault(key, value) != value:
+            if key in options and options[key] != value:
                 raise CannotConvert(
                     f"{name}: {key} is given twice: {_text(options[key])} and {text}"
                 )
+            options[key] = value
         return cls(kind, options)
 
     def __str__(self) -> str:

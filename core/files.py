@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,7 +45,8 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
             _sync_folder(folder)
     except OSError as error:
         for draft in drafts.values():
-            draft.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # its folder may be none
+                draft.unlink()
         reason = error.strerror or str(error)
         raise WriteError(f"{writing}: could not be written ({reason}); make room or mend the "
                          "folder, what was there before is untouched") from error  # fmt: skip

@@ -61,12 +61,115 @@ def test_analysis_imports_only_arrays(root):
         assert all(n.startswith("core.analysis") for n in ours), path
 
 
+# Inside core arrows run one way: a part imports only what stands before it, and its own files.
+LEVELS = [
+    {"core.errors", "core.hardness", "core.attention", "core.analysis"},
+    {"core.arms", "core.files"},
+    {"core.result", "core.mmfixes"},
+    {"core.configs"},
+    {"core.segmentors", "core.convert"},
+    {"core.weighting"},
+    {"core.rivals.focal", "core.rivals.collected"},
+    {"core.engine", "core.report"},
+    {"core.rivals.class_weights", "core.export"},
+]
+PARTS = {part: level for level, parts in enumerate(LEVELS) for part in parts}
+
+
+def part_of(module: str) -> str | None:
+    """The part of core that a module or a name in it belongs to; None for core itself."""
+    found = [part for part in PARTS if module == part or module.startswith(f"{part}.")]
+    return max(found, key=len, default=None)
+
+
+def test_arrows_inside_core_run_one_way(root):
+    for path in (root / "core").rglob("*.py"):
+        module = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+        if module in ("core", "core.rivals"):
+            continue
+        here = part_of(module)
+        assert here, f"{path}: give it a level"
+        for name in imports(path):
+            there = part_of(name)
+            if name.startswith("core.") and there and there != here:
+                assert PARTS[there] < PARTS[here], f"{path} imports {name}"
+
+
+def test_the_report_knows_no_engine(root):
+    for path in (root / "core/report").rglob("*.py"):
+        assert not any(name.startswith("core.engine") for name in imports(path)), path
+
+
+def test_no_script_imports_a_script(root):
+    scripts = {
+        ".".join(path.relative_to(root).with_suffix("").parts)
+        for path in files(root)
+        if is_script(path) and path.relative_to(root).parts[0] != "tests"
+    }
+    assert {"fully_supervised.train", "domain_gen.eval_cityscapes", "data.prepare"} <= scripts
+    for path in files(root):
+        if path.relative_to(root).parts[0] in ("tests", "benchmarks"):
+            continue
+        for name in imports(path):
+            assert name not in scripts and name.rpartition(".")[0] not in scripts, (path, name)
+
+
+def is_script(path: Path) -> bool:
+    return '__name__ == "__main__"' in path.read_text()
+
+
+def test_no_file_is_long(root):
+    for path in [*files(root), *(root / "core/report").glob("*.jinja")]:
+        if not path.is_relative_to(root / "tests"):
+            assert len(path.read_text().splitlines()) <= 400, path
+
+
+def test_run_alls_say_only_what_differs(root):
+    for track, limit in (("fully_supervised", 150), ("semi_supervised", 80), ("domain_gen", 90)):
+        assert len((root / track / "run_all.py").read_text().splitlines()) <= limit, track
+
+
+START_UP = [
+    "fully_supervised/train.py --help",
+    "fully_supervised/train.py x.py --hl --weighting focal",
+    "fully_supervised/run_all.py --list",
+    "fully_supervised/run_all.py --table 2 6 --dry-run --out nowhere",
+    "semi_supervised/train_u2pl_hl.py --help",
+    "semi_supervised/run_all.py --dry-run --out nowhere",
+    "domain_gen/train_gtav.py --source gta",
+    "domain_gen/eval_cityscapes.py --help",
+    "domain_gen/run_all.py --source gtav --dry-run --out nowhere",
+    "data/prepare.py --help",
+]
+
+
+def test_help_lists_plans_and_refusals_import_nothing_heavy(root):
+    """torch and mmseg take seconds; these answers need neither."""
+    import subprocess
+    import sys
+
+    code = (
+        "import runpy, sys\n"
+        "for line in sys.stdin:\n"
+        "    sys.argv = line.split()\n"
+        "    try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "    except SystemExit: pass\n"
+        "    found = {'torch', 'mmseg', 'mmcv', 'matplotlib'} & {*sys.modules}\n"
+        "    print('HEAVY', line.strip(), found)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, input="\n".join(START_UP),
+                          capture_output=True, text=True)  # fmt: skip
+    lines = [line for line in done.stdout.splitlines() if line.startswith("HEAVY")]
+    assert len(lines) == len(START_UP), done.stderr
+    assert all(line.endswith(" set()") for line in lines), lines
+
+
 def test_only_entry_scripts_import_the_report(root):
     for path in files(root):
         if path.is_relative_to(root / "tests") or path.is_relative_to(root / "core/report"):
             continue
         if any(name.startswith("core.report") for name in imports(path)):
-            assert '__name__ == "__main__"' in path.read_text(), path
+            assert is_script(path), path
 
 
 def test_nobody_touches_sys_path(root):

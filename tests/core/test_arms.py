@@ -1,0 +1,80 @@
+"""Arms: one table for flags, folders, results and the report."""
+
+import inspect
+
+import pytest
+
+from core.arms import KINDS, WEIGHTINGS, Arm
+from core.errors import CannotConvert
+from core.hardness import IGNORED, NORMALIZE, HardnessLoss
+
+TEXTS = ["baseline", "sup-only", "hl", "hl c=0.5 alpha=1", "hl alpha=0.001 normalize=batch",
+         "ohem thresh=0.6 min_kept=100000", "focal gamma=1.5", "ce-scaled ignored=include",
+         "collected c=0.2", "balanced"]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_text_and_arm_are_inverse(text):
+    arm = Arm.parse(text)
+    assert str(arm) == text and Arm.parse(str(arm)) == arm
+    assert arm.folder == text.replace(" ", "-")
+    assert hash(arm) == hash(Arm.parse(text))
+
+
+def test_an_arm_in_all_its_forms():
+    arm = Arm.parse("hl c=0.50 alpha=1e0")
+    assert str(arm) == "hl c=0.5 alpha=1"
+    assert arm.weighting == "hl"
+    assert arm.flags == ["--weighting", "hl", "--options", "c=0.5", "alpha=1"]
+    assert arm.settings == dict(c=0.5, alpha=1.0, normalize="image", ignored="exclude")
+    assert arm.title() == "+HL, c=0.5 alpha=1"
+    assert arm.title(dict(hl="U²PL + HL")) == "U²PL + HL, c=0.5 alpha=1"
+    assert Arm.parse("ce") == Arm.parse("baseline")
+    assert Arm.parse("baseline").flags == ["--weighting", "ce"]
+    assert Arm.parse("sup-only").flags == ["--sup-only"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "unknown arm ''"),
+        ("hinge", "unknown arm 'hinge', there are: sup-only, baseline"),
+        ("hll", "did you mean hl"),
+        ("baseline c=0.1", "baseline has no option 'c'; it has none"),
+        ("focal c=0.1", "no option 'c'; it has gamma"),
+        ("focal gamma=-1", "gamma must be >= 0; got -1"),
+        ("ohem thresh=7", "thresh must be a probability"),
+        ("ohem min_kept=1", "min_kept must be a number of pixels"),
+        ("hl c=0", "c must be > 0"),
+        ("hl c=nan", "c must be > 0"),
+        ("hl alpha=inf", "alpha must be >= 0"),
+        ("hl c=many", "c must be > 0"),
+        ("hl normalize=all", "normalize must be one of image, batch"),
+        ("hl C=0.1", "hl has no option 'C'; it has c, alpha, normalize, ignored"),
+        ("hl c", "'c': an option of hl is KEY=VALUE"),
+        ("hl c=1 c=2", "c is given twice: 1 and 2"),
+    ],
+)
+def test_what_is_no_arm_is_refused_in_one_line(text, words):
+    with pytest.raises(CannotConvert, match=words) as error:
+        Arm.parse(text)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["hl", "ce-scaled", "collected"])
+def test_options_and_defaults_are_those_of_the_loss(name):
+    """The table is read without torch: it says again what the loss says, and must say the same."""
+    defaults = {k: p.default for k, p in inspect.signature(HardnessLoss).parameters.items()}
+    for key, option in KINDS[name].options.items():
+        assert option.default == defaults[key]
+    assert all(Arm.parse(f"hl normalize={word}") for word in NORMALIZE)
+    assert all(Arm.parse(f"hl ignored={word}") for word in IGNORED)
+    for text in ("hl c=0", "hl alpha=-1", "hl normalize=x"):
+        key, _, value = text.split()[1].partition("=")
+        with pytest.raises(ValueError, match=key):
+            HardnessLoss(**{key: value if key == "normalize" else float(value)})
+
+
+def test_every_weighting_is_an_arm():
+    assert WEIGHTINGS == ("ce", "balanced", "ohem", "focal", "ce-scaled", "collected", "hl")
+    assert {Arm.parse(name).weighting for name in WEIGHTINGS} == set(WEIGHTINGS)
