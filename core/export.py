@@ -19,21 +19,21 @@ from pathlib import Path
 from mmengine.config import Config
 
 from core.configs import imports_of, parse_config
-from core.convert import SEGMENTORS
-from core.engine.checkpoint import load_checkpoint, save_atomically
 from core.engine.cli import main_line
 from core.errors import CheckpointError
-from core.segmentors import HL_HEAD
 
 
 def plain_config(cfg: Config) -> Config:
     """The config without HL: the inverse of :func:`core.convert.to_hl` for the model."""
+    from core.convert import SEGMENTORS  # mmseg takes seconds, which --help need not
+
     cfg = copy.deepcopy(cfg)
     if "segmentor" in cfg.model:
         cfg.model = cfg.model.segmentor
     plain = {hl: name for name, hl in SEGMENTORS.items()}
     cfg.model.type = plain.get(cfg.model.type, cfg.model.type)
     cfg.model.pop("hl", None)
+    cfg.pop("changed_by_engine", None)
     if cfg.get("custom_imports"):
         names = [name for name in imports_of(cfg) if not name.startswith("core.")]
         cfg.custom_imports = dict(cfg.custom_imports, imports=names)
@@ -49,6 +49,9 @@ def export_checkpoint(source: str | Path, target: str | Path) -> int:
     Raises:
         CheckpointError: ``source`` is missing, damaged or no checkpoint of ours.
     """
+    from core.engine.checkpoint import load_checkpoint, save_atomically
+    from core.segmentors import HL_HEAD
+
     checkpoint = load_checkpoint(source)
     state_dict = checkpoint.get("state_dict") or {}
     network = _network(state_dict)

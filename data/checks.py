@@ -14,6 +14,8 @@ from PIL import Image, UnidentifiedImageError
 from rich.console import Console
 from rich.progress import track
 
+from data.errors import DataError
+
 # How a whole file begins and what comes at its end. Pillow decodes a PNG whose last bytes are gone
 # (OpenCV then refuses it in the middle of a training) and a JPEG that goes on in zeros.
 _ENDS = {b"\x89PNG\r\n\x1a\n": b"IEND\xaeB`\x82", b"\xff\xd8": b"\xff\xd9"}
@@ -102,7 +104,10 @@ def has_end(path: Path) -> bool:
     with open(path, "rb") as file:
         start = file.read(8)
         file.seek(max(0, path.stat().st_size - _TAIL))
-        tail = file.read()
+        return _is_whole(start, file.read())
+
+
+def _is_whole(start: bytes, tail: bytes) -> bool:
     return all(end in tail for begin, end in _ENDS.items() if start.startswith(begin))
 
 
@@ -113,11 +118,21 @@ def read_pixels(path: Path) -> np.ndarray:
         OSError, SyntaxError, ValueError: the file is not a whole image.
     """
     data = path.read_bytes()
-    for start, end in _ENDS.items():
-        if data.startswith(start) and end not in data[-_TAIL:]:
-            raise OSError("its end is missing")
+    if not _is_whole(data, data[-_TAIL:]):
+        raise OSError("its end is missing")
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image)
+
+
+def fault(path: Path, error: Exception) -> str:
+    """What is wrong with a file that could not be read or converted, and how to mend it; a line."""
+    if isinstance(error, DataError):
+        return f"{path}: {error}; replace the file"
+    if isinstance(error, FileNotFoundError):
+        return f"{path}: missing, but its label is there; copy it, or remove the label"
+    if isinstance(error, UnidentifiedImageError):
+        return f"{path}: not an image that can be read; copy it again"
+    return f"{path}: damaged or truncated ({error}); copy it again"
 
 
 def _check_pair(allowed_ids: set[int], pair: tuple[Path, Path]) -> list[str]:
@@ -125,10 +140,8 @@ def _check_pair(allowed_ids: set[int], pair: tuple[Path, Path]) -> list[str]:
     for path in pair:
         try:
             arrays.append(read_pixels(path))
-        except UnidentifiedImageError:
-            problems.append(f"{path}: not an image that can be read; copy it again")
         except (OSError, SyntaxError, ValueError) as error:
-            problems.append(f"{path}: damaged or truncated ({error}); copy it again")
+            problems.append(fault(path, error))
     if problems:
         return problems
     image, label = arrays

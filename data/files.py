@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,21 +17,35 @@ from rich.progress import track
 
 
 def save(path: str | Path, data: bytes) -> None:
-    """Write a file beside its place and rename it: a kill leaves no half file.
+    """One file, as :func:`save_all` does it."""
+    save_all({path: data})
+
+
+def save_all(contents: Mapping[str | Path, bytes]) -> None:
+    """Write files beside their places, sync, then rename all: a kill leaves no half file.
+
+    Args:
+        contents: bytes by path, in folders that are there.
 
     Raises:
-        OSError: it cannot be written; nothing is left behind.
+        OSError: one cannot be written; the old ones stand, nothing is left behind.
     """
-    folder = os.path.dirname(path)
-    handle, temporary = tempfile.mkstemp(prefix=".unfinished-", dir=folder)
+    drafts: dict[str, str | Path] = {}
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        for path, data in contents.items():
+            handle, draft = tempfile.mkstemp(prefix=".unfinished-", dir=os.path.dirname(path))
+            drafts[draft] = path
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(draft, 0o644)
+        for draft, path in drafts.items():
+            os.replace(draft, path)
     except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+        for draft in drafts:
+            if os.path.exists(draft):
+                os.unlink(draft)
         raise
 
 

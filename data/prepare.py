@@ -14,6 +14,7 @@ cut goes on, what is finished is skipped: the same command again.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 try:
@@ -23,31 +24,31 @@ try:
     from data.files import mirror
     from data.sets.cityscapes import KNOWN_IDS
     from data.sets.gtav import STATISTICS
-    from data.sets.totaltext import ANNOTATIONS
     from data.streets.writers import MANIFEST
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; set up with: source setup.sh") from error
 
+STREETS = "streets"  # drawn, with flags of its own
 GTAV_LAYOUT = Layout("images", "labels", ".png", ".png")  # labels hold labelIds
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="name", metavar="NAME", required=True)
     for entry in registry.DATASETS.values():
         command = commands.add_parser(entry.name, help=entry.summary)
-        if entry.name == "streets":
+        if entry.name == STREETS:
             add_streets_flags(command)
         else:
             add_folder_flags(command, entry)
         command.add_argument("--check-only", action="store_true", help="make nothing")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
 
     entry = registry.get(args.name)
     root = entry.folder(args.src)
-    if entry.convert or (entry.name != "streets" and args.out):
+    if entry.convert or (entry.name != STREETS and args.out):
         root = Path(args.out or entry.default_root)
     try:
         problems = prepare(entry, root, args)
@@ -67,10 +68,8 @@ def add_folder_flags(command: argparse.ArgumentParser, entry: registry.DataSet) 
     else:
         command.add_argument("--src", help=f"where it lies [{entry.default_root}]")
         command.add_argument("--out", help="folder for links and what is made [--src itself]")
-    if entry.name == "totaltext":
-        command.add_argument("--annotations", choices=ANNOTATIONS, default="polygon",
-                             help="polygons of the text, or masks of its characters, as the "
-                             "paper's logs have it [polygon]")  # fmt: skip
+    for name, settings in entry.flags.items():
+        command.add_argument(f"--{name}", **settings)
 
 
 def add_streets_flags(command: argparse.ArgumentParser) -> None:
@@ -87,7 +86,7 @@ def add_streets_flags(command: argparse.ArgumentParser) -> None:
 def prepare(entry: registry.DataSet, root: Path, args: argparse.Namespace) -> list[str]:
     """Make what can be made and check every file; the problems, a line each."""
     layouts, allowed_ids = entry.layouts, entry.allowed_ids
-    if entry.name == "streets":
+    if entry.name == STREETS:
         if args.format == "gtav":
             layouts, allowed_ids = (GTAV_LAYOUT,), set(KNOWN_IDS.nonzero()[0].tolist())
         if not args.check_only:
@@ -112,7 +111,7 @@ def take(entry: registry.DataSet, root: Path, args: argparse.Namespace) -> None:
     if entry.convert and args.src:
         if not Path(args.src).is_dir():
             raise DataError(f"{args.src}: no such folder; name that of the download")
-        more = dict(annotations=args.annotations) if entry.name == "totaltext" else {}
+        more = {name: getattr(args, name) for name in entry.flags}
         made = entry.convert(args.src, root, **more)
         print(f"{root}: {made} images converted, the others were there")
     elif not entry.convert and args.out:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +48,7 @@ class DataSet:
         convert: writes it from a download: source, folder to write; returns the files written.
         inner: folder that the download unpacks to; it or its parent is named.
         foreground: the class whose IoU counts in the place of the mean.
+        flags: of ``prepare.py``, beyond those of all; they go to ``convert`` by their names.
     """
 
     name: str
@@ -61,6 +62,7 @@ class DataSet:
     convert: Callable[..., int] | None = field(default=None, repr=False)
     inner: str | None = None
     foreground: str | None = None
+    flags: Mapping[str, Mapping] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def config(self) -> Path:
@@ -152,6 +154,14 @@ DATASETS = {
             _splits("images", "labels", ".jpg", ".png", totaltext.SPLITS),
             convert=totaltext.convert,
             foreground="text",
+            flags={
+                "annotations": dict(
+                    choices=totaltext.ANNOTATIONS,
+                    default="polygon",
+                    help="polygons of the text, or masks of its characters, as the paper's logs "
+                    "have it [polygon]",
+                )
+            },
         ),
         # These two are evaluated on only.
         DataSet(

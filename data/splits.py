@@ -22,6 +22,7 @@ from rich.progress import track
 from data import registry
 from data.checks import Layout, read_pixels, stems
 from data.errors import DataError
+from data.files import save_all
 
 _LEAST = 1000  # a class with less than 1/1000 of an image's pixels does not count as in it
 _ONE = 2**40  # 1 in fixed point
@@ -49,16 +50,8 @@ class Split:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         targets = (folder / "labeled.txt", folder / "unlabeled.txt")
-        drafts = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in targets]
-        try:
-            for draft, names in zip(drafts, (self.labeled, self.unlabeled), strict=True):
-                text = "".join(f"{name}\n" for name in names)
-                draft.write_text(text, encoding="utf-8", newline="\n")
-            for draft, target in zip(drafts, targets, strict=True):
-                os.replace(draft, target)
-        finally:
-            for draft in drafts:
-                draft.unlink(missing_ok=True)
+        texts = ["".join(f"{name}\n" for name in x) for x in (self.labeled, self.unlabeled)]
+        save_all({path: text.encode() for path, text in zip(targets, texts, strict=True)})
         return targets
 
 

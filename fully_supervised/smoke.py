@@ -24,9 +24,6 @@ import numpy as np
 
 try:
     from mmengine.config import Config
-    from mmengine.logging import MessageHub, MMLogger
-    from mmengine.registry import DefaultScope
-    from mmengine.visualization import Visualizer
 
     from core.arms import Arm
     from core.configs import scale_schedule, set_data, set_data_root, walk, without_pretrained
@@ -160,6 +157,9 @@ def run(model: Model, arm: str, folder: Path) -> float:
 
 def forget() -> None:
     """Drop mmengine's global objects: the next runner in this process makes its own."""
+    from mmengine.logging import MessageHub, MMLogger
+    from mmengine.registry import DefaultScope
+    from mmengine.visualization import Visualizer
     from mmseg.visualization import SegLocalVisualizer
 
     for cls in (MMLogger, MessageHub, Visualizer, SegLocalVisualizer, DefaultScope):

@@ -140,6 +140,9 @@ START_UP = [
     "domain_gen/eval_cityscapes.py --help",
     "domain_gen/run_all.py --source gtav --dry-run --out nowhere",
     "data/prepare.py --help",
+    "fully_supervised/smoke.py --help",
+    "fully_supervised/collect_hardness.py --help",
+    "core/export.py --help",
 ]
 
 

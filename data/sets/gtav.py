@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from data.checks import has_end, read_pixels, skipped_in, stems
+from data.checks import fault, has_end, read_pixels, skipped_in, stems
 from data.colors import Colors, refuse
 from data.errors import DataError
 from data.files import in_parallel, png, save
@@ -138,14 +138,8 @@ def _convert(task: tuple[str, str]) -> _Outcome:
             return _Outcome(f"{image}: truncated; copy it again")
         with Image.open(image) as header:
             width, height = header.size
-    except DataError as error:
-        return _Outcome(f"{label}: {error}; replace the file")
-    except FileNotFoundError:
-        return _Outcome(f"{path}: missing, but its label is there; copy it, or remove the label")
-    except UnidentifiedImageError:
-        return _Outcome(f"{path}: not an image that can be read; copy it again")
-    except (OSError, SyntaxError, ValueError) as error:
-        return _Outcome(f"{path}: damaged or truncated ({error}); copy it again")
+    except (DataError, OSError, SyntaxError, ValueError) as error:
+        return _Outcome(fault(path, error))
     if train_ids.shape != (height, width):
         return _Outcome(
             skipped=f"label {train_ids.shape[1]}x{train_ids.shape[0]}, image {width}x{height}"

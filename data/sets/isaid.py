@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from data.checks import has_end
+from data.checks import fault, has_end
 from data.colors import Colors
 from data.errors import DataError
 from data.files import in_parallel, png, save
@@ -129,12 +129,8 @@ def _cut(task: _Task) -> bool | str:
         image = _read(task.image)
         path = task.label
         label = COLORS.ids(_read(task.label))
-    except DataError as error:
-        return f"{path}: {error}; replace the file"
-    except UnidentifiedImageError:
-        return f"{path}: not an image that can be read; copy it again"
-    except OSError as error:
-        return f"{path}: damaged or truncated ({error}); copy it again"
+    except (DataError, OSError) as error:
+        return fault(path, error)
     if image.shape[:2] != label.shape:
         return (
             f"{task.label}: is {label.shape[1]}x{label.shape[0]}, its image {width}x{height}; "

@@ -6,12 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from core.configs import walk
 from core.convert import to_hl
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_gradients_of_the_joined_batch(
     tiny_config, tiny_batch, tmp_path, root
 ):

@@ -57,6 +57,7 @@ def trained(_trained, call, gtav):
     return _trained["baseline"], _trained["hl"]
 
 
+@pytest.mark.slow
 def test_training_knows_its_source_alone(trained):
     baseline, hl = map(read, trained)
     assert (baseline.arm, hl.arm) == ("baseline", "hl")
@@ -67,6 +68,7 @@ def test_training_knows_its_source_alone(trained):
     assert has_hl == [False, True]
 
 
+@pytest.mark.slow
 def test_one_command_one_table(trained, call, cityscapes, tmp_path):
     code, out, err = call(
         EVALUATE, *trained, "--target", "cityscapes@128x64", "cityscapes@full", "bdd100k",
@@ -95,6 +97,7 @@ def test_one_command_one_table(trained, call, cityscapes, tmp_path):
     assert page.count("HL map</figcaption>") == 6  # three images at two sizes
 
 
+@pytest.mark.slow
 def test_plain_mmseg_gives_the_same_figures(trained, call, cityscapes, tmp_path):
     """The released protocol (whole image, fitted into 1024x512) by mmseg's own tool, which knows
     nothing of ours, on the exported checkpoint; and by our command, on both checkpoints."""
@@ -154,6 +157,7 @@ test_cfg = dict(type="TestLoop")
     assert theirs == mine
 
 
+@pytest.mark.slow
 def test_run_all_by_day_and_at_dusk(call, jobs_here, sequences, tmp_path):
     """Real images by name; what is finished is skipped, what lacks is done; whose weights a result
     is of decides, whatever the times of the files."""
@@ -223,6 +227,7 @@ def test_one_machine_of_two_writes_the_report(rank, call, monkeypatch, sequences
     assert (tmp_path / "index.html").is_file() == (rank == "0") == ("page: " in out)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_figures_of_one(trained, finish, cityscapes):
     """Three images on two processes: none is counted twice; one process writes and prints."""
     torchrun = f"-m torch.distributed.run --standalone --nproc_per_node=2 {EVALUATE}"
@@ -238,6 +243,7 @@ def test_two_processes_give_the_figures_of_one(trained, finish, cityscapes):
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 def test_19_classes_on_camvid(trained, call, sequences, tmp_path):
     """GTAV to CamVid: predictions, figures and pictures in the target's classes and colours."""
     code, out, err = call(EVALUATE, trained[1], "--target", "camvid", "--data-root", sequences,
@@ -316,6 +322,7 @@ def test_options_given_twice_are_refused(call, refused, sequences):
     )
 
 
+@pytest.mark.slow
 def test_bad_checkpoints_and_targets_are_one_line(trained, call, refused, tmp_path, sequences):
     bdd = ("--target", "bdd100k", "--data-root", f"bdd100k={tmp_path}")
     assert "none of the targets is there" in refused(call(EVALUATE, trained[0], *bdd))

@@ -72,6 +72,7 @@ def test_run_all_compares_resumes_and_reports(command, call, camvid, tmp_path, r
     assert "is of 8 iterations, now 9 are asked" in refused(call(ALL, *wrong))
 
 
+@pytest.mark.slow
 def test_train_then_export_then_test(finish, call, camvid, tmp_path, refused):
     work_dir = tmp_path / "work"
     data = ("--data", "camvid", "--data-root", camvid)
@@ -171,6 +172,7 @@ def copied(camvid, target):
     return target
 
 
+@pytest.mark.slow
 def test_broken_files_are_named_in_training(finish, camvid, tmp_path, refused):
     """By a loader's worker, whose errors come with a traceback before them."""
     folder = copied(camvid, tmp_path / "data")
@@ -191,6 +193,7 @@ def test_wrong_label_ids_are_named_in_evaluation(call, camvid, tmp_path, refused
     assert re.search(r"labels/val/1\.png: label id 77 is out of range", refused(done))
 
 
+@pytest.mark.slow
 def test_a_failing_run_does_not_stop_the_others(call, jobs_here, camvid, tmp_path):
     """The OCRNet folder cannot be written; the table has the rest and says so; exit code 1."""
     blocked = tmp_path / "camvid/ocrnet_r18-w16/hl-seed0"
@@ -216,6 +219,7 @@ def test_dry_run_prints_the_published_protocol(call, monkeypatch, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_plain_torch_example_trains(root, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(registry, "ROOT", tmp_path)
     monkeypatch.setattr(registry, "STREETS", dict(domain="real", num_train=4, num_val=1))

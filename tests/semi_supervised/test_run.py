@@ -103,12 +103,14 @@ def torchrun(script, *arguments):
     return process.stdout
 
 
+@pytest.mark.slow
 def test_two_processes_agree_with_the_published_algorithm():
     """Banks, both losses, gradient, percentiles and mixing on two processes (gloo)."""
     out = torchrun(Path(__file__).parent / "two_processes.py")
     assert all(f"rank {rank} of 2: all equal" in out for rank in (0, 1))
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_model(u2pl_config, tmp_path):
     """torchrun: one bank, one student, one teacher."""
     cfg = u2pl_config(tmp_path / "two")

@@ -16,6 +16,7 @@ ALL = "semi_supervised/run_all.py"
 NET = "semi_supervised/configs/deeplabv3plus_r18-w16.py"
 
 
+@pytest.mark.slow
 def test_three_rows_one_table_and_an_export(call, jobs_here, camvid, tmp_path, refused):
     """The teacher goes on to the plain test script."""
     data = ("--data", "camvid", "--data-root", camvid)
@@ -90,6 +91,7 @@ def test_bad_input_is_one_line(arguments, words, camvid, call, refused, tmp_path
     assert re.search(words, refused(done))
 
 
+@pytest.mark.slow
 def test_one_real_process_from_start_to_table(command, camvid, tmp_path, root):
     """What python starts, with the table of the rows that are there at its end."""
     process = command(str(root / SCRIPT), "--data", "camvid", "--data-root", camvid, "--split",

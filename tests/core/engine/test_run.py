@@ -111,6 +111,7 @@ def test_same_seed_same_run_another_seed_another(finished, config, tmp_path):
     assert losses_of(tmp_path / "other") != losses_of(finished[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["plain", "cascade"])
 @pytest.mark.parametrize("cut", [3, 6])  # 6: validation is due at the cut
 def test_resumed_run_equals_the_uninterrupted_one(kind, cut, config, killed, tmp_path):
@@ -259,6 +260,7 @@ def wait_for(condition, process, seconds=120):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_process_goes_on_as_if_nothing_was(number, finished, config, tmp_path):
     """SIGTERM leaves a checkpoint of the very step; SIGKILL the last one written; both go on."""
@@ -281,6 +283,7 @@ def test_a_killed_process_goes_on_as_if_nothing_was(number, finished, config, tm
         assert torch.allclose(value, whole[key], atol=1e-6), key  # another number of threads
 
 
+@pytest.mark.slow
 def test_two_processes_share_one_gradient(config, tmp_path):
     """torchrun with gloo: both ranks train, the branch included, and one result is written."""
     cfg = config(tmp_path / "two")
