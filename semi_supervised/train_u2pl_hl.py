@@ -28,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     arm = cli.read_arm(args)
     cli.check_twice(args)
+    if any(key.split(".")[:2] == ["model", "hl"] for key in args.cfg_options):
+        raise ConfigError("model.hl is not of this track: give HL's options with --options c=0.5")
     # What takes seconds to import comes after all that can be refused at once.
     from core.engine.prepare import prepare, seed_of
     from core.engine.run import train

@@ -76,7 +76,7 @@ def render_page(table: Table, *, title: str, notes: Sequence[str], command: str,
         baseline=table.baseline,
         group=table.group,
         hl_name=table.names["hl"],
-        none=NONE,
+        dash=NONE,
     )
 
 

@@ -350,7 +350,8 @@ def test_page_stands_alone(results, tmp_path):
     for words in ("A note & more", "bash run_all.sh <here>", "loss became NaN", "torch\xa02.12.1"):
         assert words in page.text
     assert os.path.join("..", "runs", "net-hl-2") in page.text
-    assert "missing" not in page.text
+    assert "missing" not in page.text and "None" not in page.text
+    assert "–: the class does not occur." in page.text
     assert "published" not in page.text.lower()
     assert len(text) < 6_000_000
 

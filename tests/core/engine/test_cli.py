@@ -1,0 +1,116 @@
+"""Flags that all scripts share, and errors in one line."""
+
+import argparse
+
+import pytest
+
+from core.engine import cli
+from core.errors import ConfigError, MapError, WriteError
+from data.errors import DataError
+
+
+def parser():
+    made = argparse.ArgumentParser()
+    cli.add_weighting_flags(made, default="hl", sup_only=True)
+    cli.add_run_flags(made)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("flags", "arm"),
+    [
+        ([], None),
+        (["--hl"], "hl"),
+        (["--no-hl"], "baseline"),
+        (["--sup-only"], "sup-only"),
+        (["--weighting", "ce"], "baseline"),
+        (["--weighting", "ce", "--no-hl"], "baseline"),
+        (["--weighting", "hl", "--hl", "--options", "c=0.5", "--options", "alpha=1"],
+         "hl c=0.5 alpha=1"),
+        (["--hl-options", "c=0.5"], "hl c=0.5"),
+        (["--weighting", "balanced", "--class-weights", "w.json"], "balanced"),
+    ],
+)  # fmt: skip
+def test_flags_name_an_arm(flags, arm):
+    found = cli.read_arm(parser().parse_args(flags))
+    assert (found and str(found)) == arm
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--hl", "--no-hl"], "ask for baseline and for hl"),
+        (["--sup-only", "--weighting", "focal"], "ask for focal and for sup-only"),
+        (["--no-hl", "--options", "c=1"], "baseline has no option 'c'"),
+        (["--options", "c=1", "c=2"], "c is given twice: 1 and 2"),
+        (["--hardness", "maps", "--hl"], "--hardness is of --weighting collected"),
+    ],
+)
+def test_contradictions_are_refused(flags, words):
+    with pytest.raises(ConfigError, match=words):
+        cli.read_arm(parser().parse_args(flags))
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--cfg-options", "a"], "--cfg-options a: give KEY=VALUE"),
+        (["--cfg-options", "a.b=1", "a.b=2"], "a.b: given twice, 1 and 2"),
+    ],
+)
+def test_cfg_options_are_pairs_with_one_value(flags, words, capsys):
+    with pytest.raises(SystemExit):
+        parser().parse_args(flags)
+    assert words in capsys.readouterr().err
+    options = parser().parse_args(["--cfg-options", "a=[1,2]", "--cfg-options", "b.c=x"])
+    assert options.cfg_options == {"a": [1, 2], "b.c": "x"}
+    assert parser().parse_args([]).cfg_options == {}  # not those of the call before
+
+
+def test_a_setting_given_by_flag_and_option_must_agree():
+    same = ["--seed", "3", "--cfg-options", "randomness.seed=3"]
+    cli.check_twice(parser().parse_args(same))
+    for flags in (
+        ["--seed", "3", "--cfg-options", "randomness.seed=4"],
+        ["--max-iters", "3", "--cfg-options", "train_cfg.max_iters=4"],
+        ["--work-dir", "a", "--cfg-options", "work_dir=b"],
+    ):
+        with pytest.raises(ConfigError, match="leave one of the two out"):
+            cli.check_twice(parser().parse_args(flags))
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ConfigError("x.py: no\nsuch file"), "error: x.py: no such file"),
+        (DataError("gone"), "error: gone"),
+        (WriteError("r.json: could not be written"), "error: r.json: could not be written"),
+        (OSError(28, "No space left on device", "a.bin"), "error: a.bin: No space left on device"),
+        (ModuleNotFoundError("No module named 'x'"),
+         "error: No module named 'x'; set up with: source setup.sh"),
+        # As a loader's worker hands it on.
+        (MapError("Caught MapError in worker 0.\nTraceback (most recent call last):\n"
+                  "  File\ncore.errors.MapError: m.png: no hardness map"),
+         "error: m.png: no hardness map"),
+    ],
+)  # fmt: skip
+def test_an_error_for_the_user_is_one_line(error, line):
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as stop:
+        cli.main_line(main, DataError)
+    assert stop.value.code == line
+
+
+def test_a_fault_of_ours_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        cli.main_line(lambda: 1 / 0)
+
+
+def test_a_command_is_told_as_it_was_typed(root, monkeypatch):
+    script = root / "fully_supervised/train.py"
+    assert cli.command_of(str(script), ["a b", "--hl"]) == (
+        "python fully_supervised/train.py 'a b' --hl")  # fmt: skip
+    monkeypatch.setattr("sys.argv", ["train.py", "x.py"])
+    assert cli.command_of(str(script), None) == "python fully_supervised/train.py x.py"

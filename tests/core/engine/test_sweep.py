@@ -1,0 +1,105 @@
+"""A sweep: what it skips, plans, hands on and reports; no training runs here."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from core import result
+from core.arms import Arm
+from core.engine import sweep as module
+from core.engine.sweep import Evaluation, Run, add_sweep_flags, sweep
+from core.result import Metrics, Result
+
+SCRIPT = "train.py"
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """A baseline, which is finished, HL, which is not, and HL once more."""
+    made = [
+        Run("net", "net", "data", Arm.parse(arm), 0, tmp_path / Arm.parse(arm).folder, 4, "The net",
+            ("net", "--data", "d"))
+        for arm in ("baseline", "hl c=0.5", "hl c=0.5")
+    ]  # fmt: skip
+    run = Result("t", "net", "data", "baseline", 0, iterations=4, asked=4, metrics=Metrics(0.5))
+    result.write(run, made[0].work_dir)
+    return made
+
+
+@pytest.fixture
+def call_sweep(monkeypatch):
+    """``call_sweep(runs, *flags, errors={}, ...)``: exit code, jobs that ran, what was written."""
+
+    def call(runs, *flags, errors=None, **more):
+        ran, written = [], []
+        parser = argparse.ArgumentParser()
+        add_sweep_flags(parser, "work_dirs")
+
+        def run_jobs(jobs, at_once=None):
+            ran.append([job.name for job in jobs])
+            return {job.name: errors[job.name] for job in jobs if job.name in (errors or {})}
+
+        monkeypatch.setattr(module, "run_jobs", run_jobs)
+        code = None
+        try:
+            sweep(parser.parse_args(list(flags)), SCRIPT, runs, locate=lambda: ran.append("locate"),
+                  write=written.append, **more)  # fmt: skip
+        except SystemExit as stop:
+            code = stop.code
+        return code, ran, written
+
+    return call
+
+
+def test_what_is_finished_is_skipped_and_equal_runs_are_one(runs, call_sweep, capsys):
+    code, ran, written = call_sweep(runs)
+    assert (code, ran) == (0, ["locate", ["net hl c=0.5 seed 0"], []])
+    assert written == [{}]
+    assert "1 of 2 runs to do" in capsys.readouterr().err
+
+
+def test_a_dry_run_prints_commands_and_reads_no_data(runs, call_sweep, capsys):
+    code, ran, written = call_sweep(runs, "--dry-run", "--train-args", "--amp --seed 3")
+    assert (code, ran, written) == (None, [], [])
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == f"# finished: {runs[0].work_dir}"
+    assert second.endswith(
+        "train.py net --data d --weighting hl --options c=0.5 --seed 0 --max-iters 4 "
+        f"--work-dir {runs[1].work_dir} --resume --amp --seed 3"
+    )
+
+
+def test_a_failed_run_is_reported_and_not_evaluated(runs, call_sweep):
+    def evaluate(run, trained):
+        assert trained == (run is runs[1])
+        return Evaluation("eval.py", (str(run.work_dir),), run.work_dir / "targets")
+
+    name = runs[1].name
+    code, ran, written = call_sweep(runs, errors={name: "no room"}, evaluate=evaluate)
+    assert code == 1
+    assert ran == ["locate", [name], ["net baseline seed 0"]]
+    assert written == [{runs[1]: "no room"}]
+    failed = runs[1].failed("no room")
+    assert (failed.network, failed.group, failed.arm, failed.title, failed.error) == (
+        "net", "data", "hl c=0.5", "The net", "no room")  # fmt: skip
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_the_first_machine_alone_evaluates_and_writes(rank, runs, call_sweep, monkeypatch):
+    for name, value in dict(NNODES="2", MASTER_ADDR="h", NODE_RANK=rank, GPUS="2").items():
+        monkeypatch.setenv(name, value)
+    seen = []
+
+    def evaluate(run, trained):
+        seen.append(run)
+        return Evaluation("eval.py", (), Path("x"))
+
+    code, ran, written = call_sweep(runs, evaluate=evaluate)
+    assert code == 0 and ran[1] == ["net hl c=0.5 seed 0"]
+    assert bool(written) == bool(seen) == (rank == "0")
+
+
+def test_arms_are_refused_by_the_parser(call_sweep, runs, capsys):
+    code, _, _ = call_sweep(runs, "--arms", "hl c=0")
+    assert code == 2 and "hl: c must be > 0" in capsys.readouterr().err
