@@ -16,6 +16,7 @@ from pathlib import Path
 from core.arms import Arm
 from core.engine import cli
 from core.engine.sweep import Evaluation, Run, add_sweep_flags, sweep
+from core.result import read
 from data import domains
 from data.errors import DataError
 from data.roots import Roots, add_root_flag
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         words = sys.argv[1:] if argv is None else argv
         command = shlex.join(["bash", "domain_gen/run_all.sh", *map(str, words)])
-        done = [run.work_dir for run in runs if run.result()]
+        done = [run.work_dir for run in runs if read(run.work_dir)]
         failed = [
             replace(run.failed(error), group="targets", title="On the targets")
             if run.work_dir in done else run.failed(error)

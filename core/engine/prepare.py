@@ -37,7 +37,7 @@ def prepare(
     Args:
         seed: of weights and samples; None: ``cfg.randomness.seed``, or 0.
         title: begins the lines of progress.
-        launcher: how the processes were started; "none": as ``cfg.launcher`` says.
+        launcher: how the processes were started.
 
     Raises:
         ConfigError: ``amp`` without a GPU; a ``seed`` beside another one in ``cfg``; a custom
@@ -72,7 +72,7 @@ def _import(cfg: Config) -> None:
 
 def _name(cfg: Config, work_dir: str | Path, launcher: str, resume: bool, verbose: bool) -> None:
     cfg.work_dir, cfg.verbose = str(work_dir), verbose
-    cfg.launcher = launcher if launcher != "none" else cfg.get("launcher") or "none"
+    cfg.launcher = launcher  # of this start, whatever the one before was
     cfg.resume = resume or bool(cfg.get("resume"))
     os.environ.setdefault("LOCAL_RANK", "0")
 

@@ -127,7 +127,12 @@ def _last_weights(runner: HLRunner) -> Weights:
         state, file = load_checkpoint(found[0])["state_dict"], found[0].name
     else:
         state, file = _unwrapped(runner).state_dict(), None
-    return Weights(file, runner.max_iters, weights_revision(state))
+    return Weights(file, runner.max_iters, _revision(state))
+
+
+def _revision(state: dict) -> str:
+    """Of the weights that predict: an exported checkpoint has that of its training."""
+    return weights_revision({k: v for k, v in state.items() if not k.startswith(f"{HL_HEAD}.")})
 
 
 def test(cfg: Config, checkpoint: str | Path) -> dict[str, float]:
@@ -166,7 +171,7 @@ def _load(cfg: Config, checkpoint: str | Path) -> tuple[HLRunner, Weights]:
     model.load_state_dict(state, strict=False)
     runner._has_loaded = True
     iteration = (content.get("meta") or {}).get("iter")
-    return runner, Weights(Path(checkpoint).name, iteration, weights_revision(state))
+    return runner, Weights(Path(checkpoint).name, iteration, _revision(state))
 
 
 def _unwrapped(runner: HLRunner) -> torch.nn.Module:

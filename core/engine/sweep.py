@@ -15,7 +15,7 @@ from pathlib import Path
 from core.arms import Arm
 from core.engine.launch import Launch
 from core.engine.pool import Job, run_jobs
-from core.errors import ConfigError
+from core.errors import ConfigError, ResultError
 from core.result import Failed, Result, finished
 
 FINISHED = "finished"
@@ -157,5 +157,17 @@ def sweep(
     todo = [job for job in evaluations.values() if job.name not in errors]
     errors |= run_jobs(todo, at_once)
     if launch.is_first:
-        write({run: errors[run.name] for run in runs if run.name in errors})
+        failed = {run: reason for run in runs if (reason := _why_not(run, errors))}
+        write(failed)
+        errors |= {run.name: reason for run, reason in failed.items()}
     sys.exit(1 if errors else 0)
+
+
+def _why_not(run: Run, errors: Mapping[str, str]) -> str | None:
+    """Why a run cannot stand in a table, None if it can."""
+    if run.name in errors:
+        return errors[run.name]
+    try:
+        return None if run.result() else f"it left no result in {run.work_dir}"
+    except ResultError as error:  # flags of --train-args may have made it another training
+        return str(error)

@@ -151,5 +151,6 @@ class PanelHook(Hook):
             return
         with same_random_state():
             images = self._pictures.of(0)
-        backend = runner.visualizer.get_backend("TensorboardVisBackend")
-        backend.add_image("panel", panel(images), runner.iter + 1)
+        for backend in runner.visualizer._vis_backends.values():  # a config may have named it
+            if type(backend).__name__ == "TensorboardVisBackend":
+                backend.add_image("panel", panel(images), runner.iter + 1)

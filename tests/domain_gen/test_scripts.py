@@ -138,6 +138,9 @@ test_cfg = dict(type="TestLoop")
         assert found.arm == "hl"  # told by the config that an exported checkpoint keeps
         ours.append((found.metrics.miou, dict(found.metrics.iou)))
     assert ours[0] == ours[1]
+    exported_and_whole = (exported.parent, trained[1])
+    revisions = [read(f / "targets/cityscapes-1024x512").weights for f in exported_and_whole]
+    assert revisions[0].revision == revisions[1].revision == read(trained[1]).weights.revision
 
     tool = Path(mmseg.__file__).parent / ".mim/tools/test.py"
     done = subprocess.run(

@@ -1,6 +1,7 @@
 """A sweep: what it skips, plans, hands on and reports; no training runs here."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,11 @@ from core import result
 from core.arms import Arm
 from core.engine import sweep as module
 from core.engine.sweep import Evaluation, Run, add_sweep_flags, sweep
+from core.errors import ResultError
 from core.result import Metrics, Result
 
 SCRIPT = "train.py"
+DONE = Result("t", "net", "data", "baseline", 0, iterations=4, asked=4, metrics=Metrics(0.5))
 
 
 @pytest.fixture
@@ -22,8 +25,7 @@ def runs(tmp_path):
             ("net", "--data", "d"))
         for arm in ("baseline", "hl c=0.5", "hl c=0.5")
     ]  # fmt: skip
-    run = Result("t", "net", "data", "baseline", 0, iterations=4, asked=4, metrics=Metrics(0.5))
-    result.write(run, made[0].work_dir)
+    result.write(DONE, made[0].work_dir)
     return made
 
 
@@ -31,13 +33,16 @@ def runs(tmp_path):
 def call_sweep(monkeypatch):
     """``call_sweep(runs, *flags, errors={}, ...)``: exit code, jobs that ran, what was written."""
 
-    def call(runs, *flags, errors=None, **more):
+    def call(runs, *flags, errors=None, lost=False, **more):
         ran, written = [], []
         parser = argparse.ArgumentParser()
         add_sweep_flags(parser, "work_dirs")
 
         def run_jobs(jobs, at_once=None):
             ran.append([job.name for job in jobs])
+            for run in runs:
+                if run.name in ran[-1] and run.name not in (errors or {}) and not lost:
+                    result.write(dataclasses.replace(DONE, arm=str(run.arm)), run.work_dir)
             return {job.name: errors[job.name] for job in jobs if job.name in (errors or {})}
 
         monkeypatch.setattr(module, "run_jobs", run_jobs)
@@ -83,6 +88,16 @@ def test_a_failed_run_is_reported_and_not_evaluated(runs, call_sweep):
     failed = runs[1].failed("no room")
     assert (failed.network, failed.group, failed.arm, failed.title, failed.error) == (
         "net", "data", "hl c=0.5", "The net", "no room")  # fmt: skip
+
+
+def test_a_run_that_left_nothing_or_another_training_is_told(runs, call_sweep):
+    """The report of the others is not lost by it."""
+    code, _, written = call_sweep(runs, lost=True)
+    assert code == 1 and list(written[0].values()) == [f"it left no result in {runs[1].work_dir}"]
+    result.write(dataclasses.replace(DONE, arm="hl c=0.5", iterations=2, asked=2),
+                 runs[1].work_dir)  # fmt: skip
+    with pytest.raises(ResultError, match="is of 2 iterations, now 4 are asked"):
+        call_sweep(runs)
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
