@@ -70,8 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         folders = [net.path.parent for net in nets]
         out = args.out or (folders[0] if len(nets) == 1 else manifest.RUNS / "eval")
-        report = write_report(out, **table(folders, list(found), missing), command=command)
-        print(f"{report.markdown}\npage: {report.paths['html']}")
+        write_report(out, **table(folders, list(found), missing), command=command).tell()
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -7,7 +7,6 @@ table and the page. What is finished is skipped, what was cut goes on: the same 
 """
 
 import argparse
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -46,10 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not args.dry_run:
         manifest.locate(source, roots)  # what is missing is told before the first training
         found, missing = manifest.find_targets(targets, roots)
-
-    def locate() -> None:
-        for target, reason in missing.items():
-            print(f"missing: {target.title}: {reason}", file=sys.stderr)
+    for target, reason in missing.items():
+        print(f"missing: {target.title}: {reason}", file=sys.stderr)
 
     def evaluate(run: Run, trained: bool) -> Evaluation | None:
         todo = [t.name for t in found if trained or not is_evaluated(run.work_dir, t)]
@@ -60,18 +57,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     def write(errors: Mapping[Run, str]) -> None:
         from core.report import write_report
 
-        words = sys.argv[1:] if argv is None else argv
-        command = shlex.join(["bash", "domain_gen/run_all.sh", *map(str, words)])
         done = [run.work_dir for run in runs if read(run.work_dir)]
         failed = [
             replace(run.failed(error), group="targets", title="On the targets")
             if run.work_dir in done else run.failed(error)
             for run, error in errors.items()
         ]  # fmt: skip
-        report = write_report(out, **table(done, list(found), missing, failed), command=command)
-        print(f"{report.markdown}\npage: {report.paths['html']}")
+        compared = table(done, list(found), missing, failed)
+        write_report(out, **compared, command=cli.command_of(__file__, argv)).tell()
 
-    sweep(args, str(HERE / "train_gtav.py"), runs, locate=locate, evaluate=evaluate, write=write)
+    sweep(args, str(HERE / "train_gtav.py"), runs, evaluate=evaluate, write=write)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

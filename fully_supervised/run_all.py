@@ -10,8 +10,6 @@ What is finished is skipped, what was cut goes on: the same command again.
 """
 
 import argparse
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -39,10 +37,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             registry.locate(data, root_of(args, data))
 
     def write(errors: Mapping[Run, str]) -> None:
-        words = sys.argv[1:] if argv is None else argv
         for plan in todo:
-            command = shlex.join(["bash", "fully_supervised/run_all.sh", *map(str, words)])
-            write_plan(plan, errors, Path(args.out or RUNS, plan.name), command)
+            out = Path(args.out or RUNS, plan.name)
+            write_plan(plan, errors, out, cli.command_of(__file__, argv))
 
     sweep(args, TRAIN, runs, locate=locate, write=write)
 
@@ -56,9 +53,8 @@ def write_plan(plan: Plan, errors: Mapping[Run, str], out: Path, command: str) -
               run.work_dir)
         for run in plan.runs
     ]  # fmt: skip
-    report = write_report(out, entries, title=plan.title, command=command,
-                          published=plan.published, notes=batch_notes(entries))  # fmt: skip
-    print(f"{report.markdown}\npage: {report.paths['html']}")
+    write_report(out, entries, title=plan.title, command=command, published=plan.published,
+                 notes=batch_notes(entries)).tell()  # fmt: skip
 
 
 def batch_notes(entries: Sequence[Entry]) -> list[str]:

@@ -9,7 +9,6 @@ What is finished is skipped, what was cut goes on: the same command again.
 
 import argparse
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -37,11 +36,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     def write(errors: Mapping[Run, str]) -> None:
         from core.report import write_report
 
-        words = sys.argv[1:] if argv is None else argv
-        command = shlex.join(["bash", "semi_supervised/run_all.sh", *map(str, words)])
         failed = [run.failed(error) for run, error in errors.items()]
-        report = write_report(out, **table(out, args.data, failed), command=command)
-        print(f"{report.markdown}\npage: {report.paths['html']}")
+        found = table(out, args.data, failed)
+        write_report(out, **found, command=cli.command_of(__file__, argv)).tell()
 
     sweep(args, TRAIN, plan(args, root, out), locate=locate, write=write)
 

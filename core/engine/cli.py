@@ -144,10 +144,13 @@ def note(line: str) -> None:
 
 
 def command_of(script: str, argv: Sequence[str] | None) -> str:
-    """What was typed: ``python track/script.py --flag``, as a report shows it."""
+    """What was typed, as a report shows it: ``python track/script.py --flag``, or ``bash
+    track/run_all.sh --flag`` where a shell script of that name starts it."""
     path = Path(script).resolve()
-    name = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
-    return shlex.join(["python", str(name), *map(str, sys.argv[1:] if argv is None else argv)])
+    path = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+    shell = path.with_suffix(".sh")
+    start = ["bash", str(shell)] if (ROOT / shell).is_file() else ["python", str(path)]
+    return shlex.join([*start, *map(str, sys.argv[1:] if argv is None else argv)])
 
 
 def main_line(main: Callable[[], None], *errors: type[Exception]) -> None:

@@ -106,8 +106,8 @@ def sweep(
     script: str,
     runs: Sequence[Run],
     *,
-    locate: Callable[[], None],
     write: Callable[[Mapping[Run, str]], None],
+    locate: Callable[[], None] = lambda: None,
     evaluate: Callable[[Run, bool], Evaluation | None] = lambda run, trained: None,
 ) -> None:
     """Run what is not finished, one that fails not stopping the others; then write the report.
@@ -119,8 +119,8 @@ def sweep(
         args: with the flags of :func:`add_sweep_flags`.
         script: path of the training script.
         runs: in the order in which they are trained; equal ones are trained once.
-        locate: finds the data, so that what is missing is told before the first training.
         write: tables and pages; gets the runs that failed, with the reason.
+        locate: finds the data, so that what is missing is told before the first training.
         evaluate: what follows a run, given whether it is trained in this call; None if nothing.
 
     Raises:

@@ -21,6 +21,10 @@ class Report(NamedTuple):
     paths: dict[str, Path]  # by kind: markdown, csv, json, html
     markdown: str
 
+    def tell(self) -> None:
+        """Print the tables, and where the page is."""
+        print(f"{self.markdown}\npage: {self.paths['html']}")
+
 
 def write_report(
     out_dir: Path,

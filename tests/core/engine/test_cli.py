@@ -112,5 +112,7 @@ def test_a_command_is_told_as_it_was_typed(root, monkeypatch):
     script = root / "fully_supervised/train.py"
     assert cli.command_of(str(script), ["a b", "--hl"]) == (
         "python fully_supervised/train.py 'a b' --hl")  # fmt: skip
+    sweep = str(root / "domain_gen/run_all.py")
+    assert cli.command_of(sweep, ["--seeds", 0]) == "bash domain_gen/run_all.sh --seeds 0"
     monkeypatch.setattr("sys.argv", ["train.py", "x.py"])
     assert cli.command_of(str(script), None) == "python fully_supervised/train.py x.py"
