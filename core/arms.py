@@ -176,7 +176,8 @@ class Arm:
                     f"{name}: {key} is given twice: {_text(options[key])} and {text}"
                 )
             options[key] = value
-        return cls(kind, options)
+        order = [*kind.options, *options]  # equal arms have one text; unknown ones are refused
+        return cls(kind, {key: options[key] for key in dict.fromkeys(order) if key in options})
 
     def __str__(self) -> str:
         return " ".join([self.kind.name, *self.pairs])
@@ -212,6 +213,22 @@ class Arm:
         """As readers see it; ``names`` of kinds come before those of :data:`KINDS`."""
         name = (names or {}).get(self.kind.name, self.kind.title)
         return ", ".join([name, " ".join(self.pairs)]) if self.pairs else name
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What flags say of an arm: a name, ``KEY=VALUE`` options, both or neither."""
+
+    name: str | None = None
+    pairs: tuple[str, ...] = ()
+
+    def arm(self, default: str, pairs: Iterable[str] = ()) -> Arm:
+        """The arm, ``default`` where none is named, with further options.
+
+        Raises:
+            CannotConvert: see :class:`Arm`.
+        """
+        return Arm.of(self.name or default, [*self.pairs, *pairs])
 
 
 def _value(text: str) -> Value:

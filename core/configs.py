@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.utils import import_modules_from_strings
 
-from core import mmfixes  # noqa: F401  (lets mmengine find mmseg's configs)
+from core import mmfixes
 from core.errors import ConfigError
 
 # Where modules that a checkpoint's config imports have moved to since version 0.4.
@@ -33,16 +34,40 @@ def load_config(name: str | Path) -> Config:
         if not name.startswith("mmseg::"):
             if not Path(name).is_file():
                 raise ConfigError(f"{name}: no such config file; mmseg's own are mmseg::…")
-            return Config.fromfile(name)
+            return _from_file(Path(name))
         # mmengine's get_config wants the model index to know a config; most are there, not all.
         path = mmseg_configs() / name.removeprefix("mmseg::")
         if not path.is_file():
             near = sorted(p.name for p in path.parent.glob("*.py"))[:5]
             hint = f"; in that folder: {', '.join(near)}, …" if near else ""
             raise ConfigError(f"{name}: mmseg ships no such config{hint}")
-        return Config.fromfile(path)
+        return _from_file(path)
     except (SyntaxError, KeyError, FileNotFoundError) as error:
         raise ConfigError(f"{name}: cannot be read: {error}") from error
+
+
+def _from_file(path: Path) -> Config:
+    """``Config.fromfile``, with the modules that it imports under the names that they have now."""
+    cfg = Config.fromfile(path, import_custom_modules=False)
+    if names := [*map(moved, imports_of(cfg))]:
+        cfg.custom_imports = dict(cfg.custom_imports, imports=names)
+        import_custom(cfg)
+    return cfg
+
+
+def import_custom(cfg: Config) -> None:
+    """Import what ``custom_imports`` names, mmseg before it.
+
+    Raises:
+        ConfigError: a module cannot be imported, and the config does not allow that.
+    """
+    mmfixes.install()
+    if names := imports_of(cfg):
+        allowed = cfg.custom_imports.get("allow_failed_imports", False)
+        try:
+            import_modules_from_strings(names, allow_failed_imports=allowed)
+        except ImportError as error:
+            raise ConfigError(f"custom_imports: {' '.join(str(error).split())}") from error
 
 
 def parse_config(text: str) -> Config:

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import json
 import math
+import re
 import subprocess
 import typing
 from collections.abc import Mapping
@@ -194,15 +195,18 @@ def read(work_dir: str | Path) -> Result | None:
         ) from error
 
 
-def finished(work_dir: str | Path, asked: int | None, arm: Arm | None = None) -> Result | None:
+def finished(
+    work_dir: str | Path, asked: int | None, arm: Arm | None = None, network: str = ""
+) -> Result | None:
     """The result of a work_dir if it is what is asked for, None if there is none.
 
     Args:
         asked: iterations; None: the whole schedule of the config.
         arm: of whose kind it must be; options may have been given otherwise.
+        network: name of what must have been trained, "" if any.
 
     Raises:
-        ResultError: it is of another number of iterations, or of another arm; or damaged.
+        ResultError: it is of another number of iterations, arm or network; or damaged.
     """
     result = read(work_dir)
     if result is None:
@@ -220,6 +224,8 @@ def finished(work_dir: str | Path, asked: int | None, arm: Arm | None = None) ->
         )
     if arm is not None and Arm.parse(result.arm).kind != arm.kind:
         raise ResultError(f"{where} is of the arm {result.arm!r}, now {arm} is asked: {remedy}")
+    if network and result.network not in ("", network):
+        raise ResultError(f"{where} is of {result.network}, now {network} is asked: {remedy}")
     return result
 
 
@@ -273,6 +279,7 @@ def _from_first_format(old: dict[str, Any]) -> dict[str, Any]:
         network, group = old["network"], model
     elif track == "domain_gen":
         group, title = old["source"], f"{old['data']} (its own validation images)"
+    short = re.search(r"--max-iters[ =](\d+)", old.get("command", ""))
     facts = ("source", "labeled", "unlabeled", "batch_size", "published_batch_size", "lr_factor")
     return dict(
         track=track,
@@ -283,6 +290,7 @@ def _from_first_format(old: dict[str, Any]) -> dict[str, Any]:
         title=title,
         data=old.get("data", ""),
         iterations=old.get("max_iters"),
+        asked=int(short[1]) if short else None,
         metrics=dict(
             miou=old["mIoU"],
             iou=old["IoU"],

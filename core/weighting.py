@@ -11,44 +11,54 @@ from collections.abc import Sequence
 
 from mmengine.config import Config
 
-from core.arms import Arm
+from core.arms import KINDS, Arm, Asked
 from core.configs import add_import
-from core.convert import SEGMENTORS, decode_heads, to_collected, to_hl
+from core.convert import COLLECTED, SEGMENTORS, decode_heads, to_collected, to_hl
 from core.errors import CannotConvert
 
 # "at least 100,000 pixels" of a 769x769 crop; smaller crops keep the same share.
 OHEM_MIN_KEPT, OHEM_CROP = 100_000, 769 * 769
 
 
-def arm_of_config(cfg: Config, arm: Arm | None, default: str) -> Arm:
+def arm_of_config(cfg: Config, asked: Asked, default: str) -> Arm:
     """The arm that flags and config ask for together; in place, the config is plain afterwards.
 
     A config may be an HL one already (``model.type = "HLEncoderDecoder"``) or give options as
     ``model.hl.c``, as ``--cfg-options`` do.
 
     Args:
-        arm: what the flags say, None if they say nothing.
+        asked: what the flags say.
         default: name of the arm if nobody says anything.
 
     Raises:
         CannotConvert: flags and config contradict each other, or the options are of no arm.
     """
     model = cfg.get("model") or {}
-    own = dict(model.pop("hl", None) or {})
+    own = model.pop("hl", None) or {}
+    if not isinstance(own, dict):
+        raise CannotConvert(f"model.hl is {own!r}; it takes options, such as model.hl.c=0.5")
+    own = dict(own)
     plain = {hl: name for name, hl in SEGMENTORS.items()}
+    if model.get("type") in COLLECTED.values():
+        raise CannotConvert(
+            f"model.type is {model.type}: the config is of a training on collected maps; give the "
+            "one that it was made of, with --weighting collected --hardness DIR"
+        )
     is_hl = model.get("type") in plain
     if is_hl:
         model.type = plain[model.type]
     wanted = own.pop("weighting", "hl" if is_hl else None)
-    if arm is not None and wanted not in (None, arm.weighting):
+    if wanted not in (None, "hl", "ce-scaled"):
+        raise CannotConvert(f"model.hl.weighting must be one of hl, ce-scaled; got {wanted!r}")
+    if wanted and asked.name not in (None, wanted):
         raise CannotConvert(
-            f"the flags say {arm}, the config's model says {wanted}: leave one of the two out"
+            f"the flags say {asked.name}, the config's model says {wanted}: leave one out"
         )
-    arm = arm or Arm.of(wanted or default)
-    if own and not arm.kind.options:
+    name = asked.name or wanted or default
+    if own and not KINDS[name].options:
         keys = ", ".join(f"model.hl.{key}" for key in own)
-        raise CannotConvert(f"{keys}: {arm} has no such options; --hl has")
-    return Arm.of(arm.kind.name, [*arm.pairs, *(f"{key}={value}" for key, value in own.items())])
+        raise CannotConvert(f"{keys}: {name} has no such options; --hl has")
+    return asked.arm(name, [f"{key}={value}" for key, value in own.items()])
 
 
 def with_weighting(

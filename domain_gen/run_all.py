@@ -77,7 +77,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
                         help="domains to evaluate on [as experiments.yaml has it]")  # fmt: skip
     parser.add_argument("--config", help="network [as experiments.yaml has it for the source]")
     add_root_flag(parser)
-    add_sweep_flags(parser, str(manifest.RUNS / "SOURCE/NETWORK"))
+    add_sweep_flags(parser, str(manifest.RUNS / "SOURCE/NETWORK"), without=["sup-only"])
     return parser.parse_args(argv)
 
 

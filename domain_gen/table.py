@@ -18,10 +18,14 @@ from domain_gen import manifest
 def is_evaluated(work_dir: Path, target: Domain) -> bool:
     """Whether there is a result on a target, and it is of the weights that this training left."""
     own, there = result.read(work_dir), result.read(manifest.target_dir(work_dir, target))
-    return bool(
-        own and there and own.weights.revision
-        and own.weights.revision == there.weights.revision
-    )  # fmt: skip
+    return bool(own and there) and _same_weights(own, there)
+
+
+def _same_weights(own: Result, there: Result) -> bool:
+    """By their revision; by the iteration, where one is of version 0.4, which told no more."""
+    if own.weights.revision and there.weights.revision:
+        return own.weights.revision == there.weights.revision
+    return own.iterations == there.weights.iteration
 
 
 def table(
@@ -44,7 +48,8 @@ def table(
         if keys.count(key) > 1:
             raise ConfigError(f"two results for {', '.join(map(str, key))}: give one of a training")
     # Networks or sources that are compared stand in the name of a row.
-    sources = list(dict.fromkeys(run.facts["source"] for run, _ in found))
+    sources = [run.facts["source"] for run, _ in found] or [f.group for f in failed]
+    sources = list(dict.fromkeys(sources))
     networks = {run.network for run, _ in found}
     entries, published = [], {}
     for run, folder in found:
@@ -72,11 +77,7 @@ def _results(work_dir: Path, targets: Sequence[Domain]) -> list[tuple[Result, Pa
     if own is None or own.track != "domain_gen":
         return found
     # What a training says is of the weights that it left, and of no earlier ones.
-    same = [
-        run.weights.revision == own.weights.revision if run.weights.revision
-        else run.weights.iteration == own.iterations for run, _ in found
-    ]  # fmt: skip
-    if all(same):
+    if all(_same_weights(own, run) for run, _ in found):
         # Pictures are of the targets; the source's stay in its folder.
         found.insert(0, (dataclasses.replace(own, pictures=()), work_dir))
     return found

@@ -25,7 +25,7 @@ except ModuleNotFoundError as error:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    arm = cli.read_arm(args)
+    asked = cli.read_arm(args)
     cli.check_twice(args)
     roots = Roots.parse(args.data_root)
     source = manifest.find_source(args.source, roots)
@@ -43,12 +43,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     network = Path(known["config"]).stem
     cfg = source_config(load_config(manifest.config_path(known["config"])), source, root)
     cfg.merge_from_dict(args.cfg_options)
-    max_iters = args.max_iters or known["max_iters"]
-    if max_iters:
-        scale_schedule(cfg, max_iters)
+    iterations = cli.asked_iterations(args) or known["max_iters"]
+    if iterations and "train_cfg.max_iters" not in args.cfg_options:
+        scale_schedule(cfg, iterations)
     if args.no_pretrained:
         without_pretrained(cfg)
-    arm = arm_of_config(cfg, arm, args.default_arm)
+    arm = arm_of_config(cfg, asked, args.default_arm)
     weights = class_weights.of(cfg, args.class_weights) if arm.weighting == "balanced" else None
     cfg = with_weighting(cfg, arm, class_weight=weights, hardness=args.hardness)
 
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                   launcher=args.launcher, resume=args.resume, verbose=args.verbose)  # fmt: skip
     run = Result("domain_gen", network, source.name, str(arm), seed,
                  title=f"{source.title} (its own validation images)", data=source.title,
-                 asked=max_iters, facts=dict(source=source.name),
+                 asked=iterations, facts=dict(source=source.name),
                  command=cli.command_of(__file__, argv))  # fmt: skip
     if run := train(cfg, run):
         print(f"{title}: mIoU {100 * run.metrics.miou:.2f} % on the source, {work_dir}/result.json"

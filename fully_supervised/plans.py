@@ -93,14 +93,16 @@ def _runs(args: argparse.Namespace, names: Sequence[str], arms: Sequence[str]) -
         known = manifest.read()["data"].get(data, {})
         for seed in args.seeds if args.seeds is not None else known.get("seeds", [0]):
             for arm in args.arms or map(Arm.parse, arms):
-                folder = f"{arm.folder}-seed{seed}"
+                # Of another data set than the row's own: two rows may share the last part.
+                own = model.data in (None, data)
+                place = name.rpartition("/")[2] if own else name.replace("/", "-")
                 run = Run(
                     label=model.name,
                     network=model.name,
                     group=data,
                     arm=arm,
                     seed=seed,
-                    work_dir=Path(args.out or RUNS, data, name.rpartition("/")[2], folder),
+                    work_dir=Path(args.out or RUNS, data, place, f"{arm.folder}-seed{seed}"),
                     asked=args.max_iters or known.get("max_iters"),
                     title=model.title,
                     flags=_flags(model, data, arm, root_of(args, data)),

@@ -80,7 +80,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", help="train on this data set, whatever the rows are of "
                         "[that of the rows; without rows: streets, the embedded one]")  # fmt: skip
     add_root_flag(parser)
-    add_sweep_flags(parser, str(RUNS))
+    add_sweep_flags(parser, str(RUNS), without=["sup-only"])
     return parser.parse_args(argv)
 
 

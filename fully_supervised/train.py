@@ -25,7 +25,7 @@ except ModuleNotFoundError as error:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    arm = cli.read_arm(args)
+    asked = cli.read_arm(args)
     cli.check_twice(args)
     row = manifest.models().get(args.config)
     own = row.data if row else None
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.no_pretrained:
         without_pretrained(cfg)
 
-    arm = arm_of_config(cfg, arm, args.default_arm)
+    arm = arm_of_config(cfg, asked, args.default_arm)
     weights = class_weights.of(cfg, args.class_weights) if arm.weighting == "balanced" else None
     cfg = with_weighting(cfg, arm, class_weight=weights, hardness=args.hardness)
 
@@ -56,8 +56,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     work_dir = args.work_dir or cfg.get("work_dir") or default
     cfg = prepare(cfg, work_dir=work_dir, title=title, seed=seed, amp=args.amp,
                   launcher=args.launcher, resume=args.resume, verbose=args.verbose)  # fmt: skip
-    run = Result("fully_supervised", network, data, str(arm), seed, data=data, asked=args.max_iters,
-                 metrics=Metrics(foreground=registry.foreground(data)), facts=facts,
+    run = Result("fully_supervised", network, data, str(arm), seed, data=data,
+                 asked=cli.asked_iterations(args), facts=facts,
+                 metrics=Metrics(foreground=registry.foreground(data)),
                  command=cli.command_of(__file__, argv))  # fmt: skip
     if run := train(cfg, run):
         print(f"{title}: mIoU {100 * run.metrics.miou:.2f} %, {work_dir}/result.json")

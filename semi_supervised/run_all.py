@@ -67,7 +67,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", default="streets", help="data set [streets, the embedded one]")
     add_root_flag(parser)
     parser.add_argument("--splits", nargs="+", metavar="1/8", help="parts that are labeled")
-    add_sweep_flags(parser, str(manifest.RUNS / "DATA"))
+    add_sweep_flags(parser, str(manifest.RUNS / "DATA"), without=["ohem"])
     return parser.parse_args(argv)
 
 

@@ -26,10 +26,11 @@ except ModuleNotFoundError as error:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    arm = cli.read_arm(args)
+    asked = cli.read_arm(args)
     cli.check_twice(args)
-    if any(key.split(".")[:2] == ["model", "hl"] for key in args.cfg_options):
-        raise ConfigError("model.hl is not of this track: give HL's options with --options c=0.5")
+    for key in args.cfg_options:
+        if key.startswith(("model.hl", "model.student")):
+            raise ConfigError(f"{key} is not of this track: give options with --options c=0.5")
     # What takes seconds to import comes after all that can be refused at once.
     from core.engine.prepare import prepare, seed_of
     from core.engine.run import train
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from semi_supervised.u2pl.settings import arm_and_settings, load_settings
 
     path = args.config or manifest.HERE / "configs" / f"{args.data or 'streets'}.yaml"
-    arm, settings = arm_and_settings(load_settings(path, args.set), arm)
+    arm, settings = arm_and_settings(load_settings(path, args.set), asked, args.set)
     data = settings.dataset.type
     if args.data not in (None, data):
         raise ConfigError(
@@ -47,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     root = registry.locate(data, Roots.parse(args.data_root).of(data), labeled=False)
     split, name = find_split(args, data, root)
 
-    place = manifest.run_dir(manifest.RUNS / data, name, arm.folder, args.seed or 0)
+    seed = args.seed if args.seed is not None else args.cfg_options.get("randomness.seed", 0)
+    place = manifest.run_dir(manifest.RUNS / data, name, arm.folder, seed)
     work_dir = args.work_dir or args.cfg_options.get("work_dir") or place
     cfg = build_config(
         settings, split, root, Path(work_dir), arm, weights_file=args.class_weights,
@@ -61,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     counts = dict(labeled=len(split.labeled), unlabeled=len(split.unlabeled))
     run = Result("semi_supervised", Path(settings.net.config).stem, name, str(arm), seed,
                  title=f"{name}: {counts['labeled']} of {sum(counts.values())} images labeled",
-                 data=data, asked=args.max_iters, facts=counts,
+                 data=data, asked=cli.asked_iterations(args), facts=counts,
                  command=cli.command_of(__file__, argv))  # fmt: skip
     if run := train(cfg, run):
         print(f"{title}: mIoU {100 * run.metrics.miou:.2f} % after the last iteration, "

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from core.arms import KINDS, WEIGHTINGS, Arm
+from core.arms import KINDS, WEIGHTINGS, Arm, Asked
 from core.errors import ConfigError, UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +45,22 @@ def script_parser(doc: str) -> argparse.ArgumentParser:
     )
 
 
+def positive(text: str) -> int:
+    """A number of iterations.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give a number of iterations, 1 or more")
+    return int(text)
+
+
+def asked_iterations(args: argparse.Namespace) -> int | None:
+    """Iterations that flags ask for, by ``--max-iters`` or ``--cfg-options``; None: not at all."""
+    return args.max_iters or args.cfg_options.get("train_cfg.max_iters")
+
+
 def add_test_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that mmseg users know, for any entry script."""
     parser.add_argument(
@@ -65,7 +81,7 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
                         help="go on from the latest checkpoint in the work_dir")  # fmt: skip
     parser.add_argument("--amp", action="store_true", help="mixed precision (needs a GPU)")
     parser.add_argument("--seed", type=int, help="random seed [the config's, or 0]")
-    parser.add_argument("--max-iters", type=int, metavar="N",
+    parser.add_argument("--max-iters", type=positive, metavar="N",
                         help="train N iterations; the schedule shrinks with it")  # fmt: skip
     parser.add_argument("--no-pretrained", action="store_true",
                         help="random weights instead of downloaded ones")  # fmt: skip
@@ -99,8 +115,8 @@ def add_weighting_flags(
     parser.set_defaults(default_arm=default)
 
 
-def read_arm(args: argparse.Namespace) -> Arm | None:
-    """The arm that the flags name; None if they name none and give no options.
+def read_arm(args: argparse.Namespace) -> Asked:
+    """What the flags say of the arm; options without a name are of the arm that a config says.
 
     Raises:
         ConfigError: two flags contradict each other, or an option is unknown or out of range.
@@ -112,14 +128,14 @@ def read_arm(args: argparse.Namespace) -> Arm | None:
         named.add("baseline" if args.weighting == "ce" else args.weighting)
     if len(named) > 1:
         raise ConfigError(f"the flags ask for {' and for '.join(sorted(named))}: give one of them")
-    if not named and not args.options:
-        return None
-    arm = Arm.of(named.pop() if named else args.default_arm, args.options)
+    asked = Asked(named.pop() if named else None, tuple(args.options))
+    if asked.name:
+        Arm.of(asked.name, asked.pairs)  # refused now, not after the data set was read
     for flag, kind in (("class_weights", "balanced"), ("hardness", "collected")):
-        if getattr(args, flag) and arm.kind.name != kind:
+        if getattr(args, flag) and asked.name != kind:
             name = flag.replace("_", "-")
-            raise ConfigError(f"--{name} is of --weighting {kind}, but the arm is {arm}")
-    return arm
+            raise ConfigError(f"--{name} is of --weighting {kind}: give that, too")
+    return asked
 
 
 def check_twice(args: argparse.Namespace) -> None:

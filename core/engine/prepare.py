@@ -7,10 +7,9 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.utils import import_modules_from_strings
 
 from core import mmfixes
-from core.configs import changes, fit_norm, imports_of, walk
+from core.configs import changes, fit_norm, import_custom, walk
 from core.engine.launch import world_size
 from core.engine.sampling import checked
 from core.errors import ConfigError
@@ -60,13 +59,7 @@ def prepare(
 
 def _import(cfg: Config) -> None:
     """mmseg, and what the config asks for: mmengine does it for files only."""
-    mmfixes.install()
-    if names := imports_of(cfg):
-        allowed = cfg.custom_imports.get("allow_failed_imports", False)
-        try:
-            import_modules_from_strings(names, allow_failed_imports=allowed)
-        except ImportError as error:
-            raise ConfigError(f"custom_imports: {error}") from error
+    import_custom(cfg)
     cfg.default_scope = "mmseg"
 
 
@@ -86,7 +79,8 @@ def seed_of(cfg: Config, seed: int | None) -> int:
     own = (cfg.get("randomness") or {}).get("seed")
     if None not in (seed, own) and seed != own:
         raise ConfigError(
-            f"--seed is {seed}, but the config says randomness.seed={own}: leave one of the two out"
+            f"--seed is {seed}, but the config says randomness.seed={own}: leave one of the two "
+            f"out, or override it: --cfg-options randomness.seed={seed}"
         )
     return next((value for value in (seed, own) if value is not None), 0)
 

@@ -45,6 +45,7 @@ def train(cfg: Config, run: Result, *, pictures: int = 4) -> Result | None:
     Raises:
         ConfigError: the work_dir holds checkpoints and ``cfg.resume`` is off.
     """
+    result.this_code()  # that of the start, whatever is checked out meanwhile
     work_dir = Path(cfg.work_dir)
     found = checkpoints_in(work_dir)
     if found and not cfg.resume:
@@ -93,6 +94,7 @@ def evaluate(
         CheckpointError: the file is missing or damaged.
         ConfigError: its weights do not fit the config's model.
     """
+    result.this_code()
     runner, weights = _load(cfg, checkpoint)
     metrics = {key: float(value) for key, value in runner.test().items()}
     if not is_main_process():

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.arms import Arm
+from core.arms import KINDS, Arm
+from core.engine.cli import positive
 from core.engine.launch import Launch
 from core.engine.pool import Job, run_jobs
 from core.errors import ConfigError, ResultError
@@ -60,7 +61,7 @@ class Run:
         Raises:
             ResultError: what lies there is of another training.
         """
-        return finished(self.work_dir, self.asked, self.arm)
+        return finished(self.work_dir, self.asked, self.arm, self.network)
 
     def failed(self, error: str) -> Failed:
         """What a table says of it if it did not end well."""
@@ -76,13 +77,35 @@ class Evaluation:
     work_dir: Path
 
 
-def add_sweep_flags(parser: argparse.ArgumentParser, out: str) -> None:
-    """The flags of every ``run_all.sh``; ``out`` says where runs and report go by default."""
-    parser.add_argument("--arms", nargs="+", type=_arm, metavar="ARM",
-                        help="baseline, balanced, ohem, focal, ce-scaled, hl, 'hl c=0.5 alpha=1', "
-                        "… [as experiments.yaml has it]")  # fmt: skip
+def add_sweep_flags(parser: argparse.ArgumentParser, out: str, without: Sequence[str]) -> None:
+    """The flags of every ``run_all.sh``.
+
+    Args:
+        out: where runs and report go by default, in words.
+        without: kinds of arms that the track does not have.
+    """
+    kinds = [name for name in KINDS if name not in without]
+
+    def arm(text: str) -> Arm:
+        try:
+            made = Arm.parse(text)
+        except ConfigError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+        if made.kind.name not in kinds:
+            raise argparse.ArgumentTypeError(
+                f"{text}: is no arm of this track, there are: {', '.join(kinds)}"
+            )
+        return made
+
+    parser.add_argument("--arms", nargs="+", type=arm, metavar="ARM",
+                        help=f"some of: {', '.join(kinds)}; with options as one text: "
+                        "'hl c=0.5 alpha=1' [as experiments.yaml has it]")  # fmt: skip
+    if "collected" in kinds:
+        parser.add_argument("--hardness", metavar="DIR", help="maps of the arm collected")
+    else:
+        parser.set_defaults(hardness=None)
     parser.add_argument("--seeds", nargs="+", type=int, help="[as experiments.yaml has it]")
-    parser.add_argument("--max-iters", type=int, metavar="N",
+    parser.add_argument("--max-iters", type=positive, metavar="N",
                         help="train N iterations; the schedule shrinks with it")  # fmt: skip
     parser.add_argument("--out", help=f"folder of runs and reports [{out}]")
     parser.add_argument("--jobs", type=int, help="trainings side by side [GPU: 1, CPU: the cores]")
@@ -92,13 +115,6 @@ def add_sweep_flags(parser: argparse.ArgumentParser, out: str) -> None:
     parser.add_argument("--train-args", default="", metavar="'...'",
                         help="further flags for the training script, e.g. '--amp --verbose'; a "
                         "single one with an equals sign: --train-args=--amp")  # fmt: skip
-
-
-def _arm(text: str) -> Arm:
-    try:
-        return Arm.parse(text)
-    except ConfigError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def sweep(
@@ -129,11 +145,16 @@ def sweep(
     """
     launch = Launch.from_environment(args.launcher)
     runs = list(dict.fromkeys(runs))
+    if len({run.work_dir for run in runs}) < len(runs):
+        raise ConfigError("two different trainings would go to one folder: name them one by one")
+    if any(run.arm.weighting == "collected" for run in runs) and not args.hardness:
+        raise ConfigError("the arm collected needs the folder of its maps: --hardness DIR")
     further = shlex.split(args.train_args)
     trainings, evaluations = {}, {}
     for run in runs:
         if run.result() is None:
-            command = launch.command(script, [*run.arguments, *further])
+            maps = ("--hardness", args.hardness) if run.arm.weighting == "collected" else ()
+            command = launch.command(script, [*run.arguments, *maps, *further])
             trainings[run] = Job(run.name, run.work_dir, command)
     for run in runs if launch.is_first else ():
         follows = evaluate(run, run in trainings)

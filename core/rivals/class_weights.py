@@ -10,13 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
-from mmengine.utils import import_modules_from_strings
 from mmseg.registry import DATASETS
 from rich.console import Console
 from rich.progress import track
 
-from core import mmfixes
-from core.configs import imports_of
+from core.configs import import_custom
 from core.engine.sampling import checked
 from core.errors import ConfigError
 
@@ -31,8 +29,7 @@ def class_pixels(cfg: Config) -> tuple[list[str], np.ndarray]:
         ConfigError: no class occurs at all.
         core.errors.SampleError: a label cannot be read.
     """
-    mmfixes.install()
-    import_modules_from_strings(imports_of(cfg))
+    import_custom(cfg)
     labels = cfg.train_dataloader.dataset.copy()
     labels.pipeline = [dict(type="LoadAnnotations"), dict(type="PackSegInputs")]
     dataset = DATASETS.build(dict(checked(labels), _scope_="mmseg"))

@@ -82,7 +82,7 @@ class U2PL(BaseSegmentor):
         self.settings = from_dict(Settings, _plain(settings))
         s = self.settings
         config = ConfigDict(segmentor)
-        if hl:
+        if hl is True:
             student = to_hl(Config(dict(model=config)), **vars(s.hl)).model
         self.student = MODELS.build(student or config)
         self.has_own_loss = student is not None

@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import math
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from core.arms import Arm
+from core.arms import KINDS, Arm, Asked
 from core.errors import ConfigError
 from core.hardness import IGNORED, NORMALIZE, WEIGHTING
 from semi_supervised.u2pl.augment import AUGMENTATIONS
@@ -352,28 +353,30 @@ def _numbers(value: Any) -> tuple:
     return value if isinstance(value, tuple) else (value,)
 
 
-def arm_and_settings(settings: Settings, arm: Arm | None) -> tuple[Arm, Settings]:
+def arm_and_settings(
+    settings: Settings, asked: Asked, overrides: Sequence[str] = ()
+) -> tuple[Arm, Settings]:
     """The arm that flags and settings ask for together, and the settings with its options.
 
     Args:
-        arm: what the flags say, None if they say nothing.
+        asked: what the flags say.
+        overrides: of ``settings``, as ``--set`` takes them: what is named there is asked for, also
+            where it is the default.
 
     Raises:
         ConfigError: both give an option, with different values.
     """
-    default = HL()
-    own = {key: value for key, value in vars(settings.hl).items() if value != getattr(default, key)}
+    named = {text.partition("=")[0].removeprefix("hl.") for text in overrides}
+    default = vars(HL())
+    own = {k: v for k, v in vars(settings.hl).items() if v != default[k] or k in named}
     weighting = own.pop("weighting", None)
-    pairs = [f"{key}={value}" for key, value in own.items()]
-    if arm is None:
-        arm = Arm.of(weighting or default.weighting, pairs)
-    elif arm.kind.name in WEIGHTING:
-        if weighting not in (None, arm.kind.name):
-            raise ConfigError(
-                f"the flags say {arm}, the settings say hl.weighting={weighting}: leave one out"
-            )
-        arm = Arm.of(arm.kind.name, [*arm.pairs, *pairs])
-    if arm.kind.name in WEIGHTING:
-        hl = HL(**arm.settings, weighting=arm.kind.name)
-        settings = dataclasses.replace(settings, hl=hl)
+    name = asked.name or weighting or default["weighting"]
+    if weighting not in (None, name):
+        raise ConfigError(
+            f"the flags say {name}, the settings say hl.weighting={weighting}: leave one out"
+        )
+    # Those of a file say how HL is trained, where it is; the baseline has none of them.
+    arm = asked.arm(name, [f"{k}={v}" for k, v in own.items() if k in KINDS[name].options])
+    if name in WEIGHTING:
+        settings = dataclasses.replace(settings, hl=HL(**arm.settings, weighting=name))
     return arm, settings

@@ -30,6 +30,7 @@ def test_an_arm_in_all_its_forms():
     assert arm.title() == "+HL, c=0.5 alpha=1"
     assert arm.title(dict(hl="U²PL + HL")) == "U²PL + HL, c=0.5 alpha=1"
     assert Arm.parse("ce") == Arm.parse("baseline")
+    assert str(Arm.parse("hl alpha=1 c=0.5")) == "hl c=0.5 alpha=1"  # equal arms, one text
     assert Arm.parse("baseline").flags == ["--weighting", "ce"]
     assert Arm.parse("sup-only").flags == ["--sup-only"]
 

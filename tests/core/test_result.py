@@ -52,6 +52,11 @@ def test_what_is_written_is_read_back(tmp_path):
                  facts={"lr_factor": 0.5}),
         ),
         (
+            dict(track="fully_supervised", model="pspnet", data="x", max_iters=6,
+                 command="python train.py a --max-iters 6 --seed 0"),
+            dict(iterations=6, asked=6),
+        ),
+        (
             dict(track="semi_supervised", model="1/8 balanced", data="camvid", max_iters=800,
                  labeled=46, unlabeled=321),
             dict(network="", group="1/8 balanced", title="1/8 balanced: 46 of 367 images labeled",

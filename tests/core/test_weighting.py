@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from core.arms import WEIGHTINGS, Arm
+from core.arms import WEIGHTINGS, Arm, Asked
 from core.configs import load_config
 from core.errors import CannotConvert
 from core.rivals.focal import SoftmaxFocalLoss
@@ -161,8 +161,8 @@ def test_hl_options_of_a_config_are_part_of_the_arm(tiny_config):
     """``--cfg-options model.hl.c=0.5`` is what an mmseg user types first: it must count."""
     cfg = tiny_config()
     cfg.merge_from_dict({"model.hl.c": 0.5})
-    arm = arm_of_config(cfg, Arm.parse("hl alpha=1"), "baseline")
-    assert str(arm) == "hl alpha=1 c=0.5"
+    arm = arm_of_config(cfg, Asked("hl", ("alpha=1",)), "baseline")
+    assert str(arm) == "hl c=0.5 alpha=1"
     hl = with_weighting(cfg, arm).model.hl
     assert hl == dict(
         weighting="hl", c=0.5, alpha=1.0, normalize="image", ignored="exclude")  # fmt: skip
@@ -170,10 +170,14 @@ def test_hl_options_of_a_config_are_part_of_the_arm(tiny_config):
 
 def test_a_config_that_is_hl_already_is_that_arm(tiny_config):
     cfg = with_weighting(tiny_config(), Arm.parse("hl c=0.3"))
-    assert str(arm_of_config(cfg, None, "baseline")).startswith("hl c=0.3")
+    assert str(arm_of_config(cfg, Asked(), "baseline")).startswith("hl c=0.3")
     assert cfg.model.type == "EncoderDecoder" and "hl" not in cfg.model
+    hl = with_weighting(tiny_config(), Arm.parse("hl"))
+    hl.model.hl = dict(c=0.3)
+    bare = arm_of_config(hl, Asked(None, ("alpha=1",)), "baseline")  # options of what it is
+    assert str(bare) == "hl c=0.3 alpha=1"
     scaled = with_weighting(tiny_config(), Arm.parse("ce-scaled"))
-    assert arm_of_config(scaled, None, "baseline").kind.name == "ce-scaled"
+    assert arm_of_config(scaled, Asked(), "baseline").kind.name == "ce-scaled"
 
 
 @pytest.mark.parametrize(
@@ -184,13 +188,18 @@ def test_a_config_that_is_hl_already_is_that_arm(tiny_config):
         (None, {"model.hl.c": 0.5}, r"model\.hl\.c: baseline has no such options; --hl"),
         ("focal", {"model.hl.c": 0.5}, "focal has no option 'c'; it has gamma"),
         ("hl", {"model.hl.c": 0}, "c must be > 0"),
+        (None, {"model.hl": 3}, "model.hl is 3; it takes options"),
+        (None, {"model.hl.weighting": "sup-only"}, "must be one of hl, ce-scaled; got 'sup-only'"),
+        (None, {"model.type": "CollectedEncoderDecoder"}, "a training on collected maps; give"),
         ("focal", {"model.type": "HLEncoderDecoder"}, "flags say focal, the config's model says h"),
         ("baseline", {"model.type": "HLEncoderDecoder"}, "flags say baseline, .* model says hl"),
     ],
 )
 def test_flags_and_config_that_contradict_are_refused(arm, options, words, tiny_config):
+    name, *pairs = (arm or "").split() or [None]
+    asked = Asked(name, tuple(pairs))
     cfg = tiny_config()
     cfg.merge_from_dict(options)
     with pytest.raises(CannotConvert, match=words) as error:
-        arm_of_config(cfg, arm and Arm.parse(arm), "baseline")
+        arm_of_config(cfg, asked, "baseline")
     assert "\n" not in str(error.value)

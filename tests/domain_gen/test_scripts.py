@@ -221,7 +221,14 @@ def test_one_machine_of_two_writes_the_report(rank, call, monkeypatch, sequences
     """With nothing to train: the other machine ends well, without a word of a missing run."""
     for name, value in dict(NNODES="2", MASTER_ADDR="h", NODE_RANK=rank).items():
         monkeypatch.setenv(name, value)
-    result_of(tmp_path / "hl-seed0", "camvid:day", 0.4, source="camvid:day", iterations=2)
+    result_of(
+        tmp_path / "hl-seed0",
+        "camvid:day",
+        0.4,
+        source="camvid:day",
+        iterations=2,
+        network="deeplabv3plus_r18-w16",
+    )
     monkeypatch.setattr(sweep, "run_jobs", lambda jobs, at_once=None: {})
     code, out, err = call("domain_gen/run_all.py", "--source", "camvid:day", "--arms", "hl",
                           "--max-iters", 2, "--seeds", 0, "--data-root", sequences,
@@ -257,6 +264,16 @@ def test_19_classes_on_camvid(trained, call, sequences, tmp_path):
     pred = cv2.imread(str(place / "pictures/0016E5_3_pred.png"))[..., ::-1]
     assert {tuple(c) for c in pred.reshape(-1, 3).tolist()} <= set(camvid_classes.PALETTE)
     assert "| pavement" in out
+
+
+def test_what_version_0_4_trained_stands_beside_new_evaluations(tmp_path):
+    """It told no revision of its weights: the iteration decides."""
+    target = domains.parse("cityscapes@full")
+    result_of(tmp_path, "gtav", 0.7, revision=None, iterations=40000)
+    result_of(manifest.target_dir(tmp_path, target), target.name, 0.4)
+    assert is_evaluated(tmp_path, target)
+    entries = table([tmp_path], [target], {})["entries"]
+    assert [entry.run.group for entry in entries] == ["gtav", "cityscapes@full"]
 
 
 def result_of(folder, domain, miou, revision="a", network="deeplabv3plus_r101", arm="hl",
@@ -305,7 +322,7 @@ def test_published_figures_stand_beside_the_published_protocol(tmp_path):
         (TRAIN, ["--source", "gtav", "--data-root", "/nowhere"], "'gtav' not found"),
         (TRAIN, ["--source", "camvid:dusk", "--data-root", "camvid=/nowhere"], "give --config"),
         (TRAIN, ["--source", "gtav", "--no-hl", "--weighting", "focal"], "give one of them"),
-        (TRAIN, ["--source", "gtav", "--options", "c=0"], "hl: c must be > 0"),
+        (TRAIN, ["--source", "gtav", "--hl", "--options", "c=0"], "hl: c must be > 0"),
         (EVALUATE, ["nowhere.pth"], "nowhere.pth: no such checkpoint"),
         (EVALUATE, ["."], "holds no iter_N.pth"),
     ],

@@ -50,6 +50,7 @@ def test_one_row_is_of_its_data_set_with_its_figures(parsed):
     assert plan.name == "ade20k" and plan.published["ade20k/pspnet_r50"]["hl"] == 42.70
     (plan,) = plans.plans(parsed("--only", "ade20k/pspnet_r50", "--data", "camvid"))
     assert {run.group for run in plan.runs} == {"camvid"}
+    assert {run.work_dir.parent.name for run in plan.runs} == {"ade20k-pspnet_r50"}
     assert "ade20k/pspnet_r50" not in plan.published  # figures of another data set
     assert {run.asked for run in plan.runs} == {800}
 

@@ -7,7 +7,7 @@ import torch
 from mmseg.registry import DATASETS, MODELS
 
 import core.engine.run  # noqa: F401  (registers what prepare() names)
-from core.arms import Arm
+from core.arms import Arm, Asked
 from core.configs import fit_norm
 from core.engine.prepare import prepare
 from core.errors import CannotConvert, ConfigError
@@ -17,6 +17,12 @@ from semi_supervised.u2pl.build import build_config
 from semi_supervised.u2pl.settings import arm_and_settings, load_settings
 
 HL = Arm.parse("hl")
+
+
+def asked_for(text):
+    """What flags say: ``"hl c=0.5"``, or None for nothing."""
+    name, *pairs = (text or "").split() or [None]
+    return Asked(name, tuple(pairs))
 
 
 @pytest.fixture
@@ -251,14 +257,15 @@ def test_ohem_is_the_baseline_already(of_camvid):
         (None, [], "hl"),
         (None, ["hl.c=0.5"], "hl c=0.5"),
         (None, ["hl.weighting=ce-scaled", "hl.alpha=1"], "ce-scaled alpha=1"),
-        ("hl alpha=1", ["hl.c=0.5"], "hl alpha=1 c=0.5"),
+        ("hl alpha=1", ["hl.c=0.5"], "hl c=0.5 alpha=1"),
+        ("collected", ["hl.c=0.5", "hl.alpha=1"], "collected c=0.5"),
         ("hl c=0.5", ["hl.c=0.5"], "hl c=0.5"),
         ("sup-only", ["hl.c=0.5"], "sup-only"),
     ],
 )
 def test_flags_and_settings_make_one_arm(root, arm, overrides, want):
     settings = load_settings(root / "semi_supervised/configs/streets.yaml", overrides)
-    made, settings = arm_and_settings(settings, arm and Arm.parse(arm))
+    made, settings = arm_and_settings(settings, asked_for(arm), overrides)
     assert str(made) == want
     if made.kind.name in ("hl", "ce-scaled"):
         values = dict(made.settings, weighting=made.kind.name)
@@ -270,9 +277,11 @@ def test_flags_and_settings_make_one_arm(root, arm, overrides, want):
     [
         ("hl c=0.3", "hl.c=0.5", "hl: c is given twice: 0.3 and 0.5"),
         ("hl", "hl.weighting=ce-scaled", "flags say hl, the settings say hl.weighting=ce-scaled"),
+        ("baseline", "hl.weighting=ce-scaled", "flags say baseline, the settings say hl.weighting"),
+        ("hl c=0.3", "hl.c=0.1", "hl: c is given twice: 0.3 and 0.1"),  # the default, but given
     ],
 )
 def test_flags_and_settings_that_contradict_are_refused(root, arm, override, words):
     settings = load_settings(root / "semi_supervised/configs/streets.yaml", [override])
     with pytest.raises(ConfigError, match=words):
-        arm_and_settings(settings, Arm.parse(arm))
+        arm_and_settings(settings, asked_for(arm), [override])

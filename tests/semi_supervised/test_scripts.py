@@ -78,7 +78,7 @@ def test_three_rows_one_table_and_an_export(call, jobs_here, camvid, tmp_path, r
         ),
         (["--labeled-list", "LISTS/c.txt", "--unlabeled-list", "LISTS/c.txt"], "listed already"),
         (["--split", "1/2", "--config", "none.yaml"], "none.yaml: no such settings file"),
-        (["--split", "1/2", "--cfg-options", "model.hl.c=0.5"], "options with --options c=0.5"),
+        (["--split", "1/2", "--cfg-options", "model.hl.c=0.5"], "model.hl.c is not of this"),
         (["--split", "1/2", "--weighting", "ohem"], "U²PL's own loss of the labeled images"),
         (["--split", "1/2", "--sup-only", "--hl"], "ask for hl and for sup-only: give one"),
     ],

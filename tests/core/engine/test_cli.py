@@ -19,7 +19,8 @@ def parser():
 @pytest.mark.parametrize(
     ("flags", "arm"),
     [
-        ([], None),
+        ([], "focal"),
+        (["--options", "gamma=3"], "focal gamma=3"),  # of the arm that a config says
         (["--hl"], "hl"),
         (["--no-hl"], "baseline"),
         (["--sup-only"], "sup-only"),
@@ -27,13 +28,12 @@ def parser():
         (["--weighting", "ce", "--no-hl"], "baseline"),
         (["--weighting", "hl", "--hl", "--options", "c=0.5", "--options", "alpha=1"],
          "hl c=0.5 alpha=1"),
-        (["--hl-options", "c=0.5"], "hl c=0.5"),
+        (["--hl", "--hl-options", "c=0.5"], "hl c=0.5"),
         (["--weighting", "balanced", "--class-weights", "w.json"], "balanced"),
     ],
 )  # fmt: skip
 def test_flags_name_an_arm(flags, arm):
-    found = cli.read_arm(parser().parse_args(flags))
-    assert (found and str(found)) == arm
+    assert str(cli.read_arm(parser().parse_args(flags)).arm("focal")) == arm
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,9 @@ def test_flags_name_an_arm(flags, arm):
         (["--hl", "--no-hl"], "ask for baseline and for hl"),
         (["--sup-only", "--weighting", "focal"], "ask for focal and for sup-only"),
         (["--no-hl", "--options", "c=1"], "baseline has no option 'c'"),
-        (["--options", "c=1", "c=2"], "c is given twice: 1 and 2"),
+        (["--hl", "--options", "c=1", "c=2"], "c is given twice: 1 and 2"),
         (["--hardness", "maps", "--hl"], "--hardness is of --weighting collected"),
+        (["--class-weights", "w.json"], "--class-weights is of --weighting balanced: give that"),
     ],
 )
 def test_contradictions_are_refused(flags, words):
@@ -56,6 +57,8 @@ def test_contradictions_are_refused(flags, words):
     [
         (["--cfg-options", "a"], "--cfg-options a: give KEY=VALUE"),
         (["--cfg-options", "a.b=1", "a.b=2"], "a.b: given twice, 1 and 2"),
+        (["--max-iters", "0"], "0: give a number of iterations, 1 or more"),
+        (["--max-iters", "-5"], "-5: give a number of iterations, 1 or more"),
     ],
 )
 def test_cfg_options_are_pairs_with_one_value(flags, words, capsys):

@@ -10,7 +10,7 @@ from core import result
 from core.arms import Arm
 from core.engine import sweep as module
 from core.engine.sweep import Evaluation, Run, add_sweep_flags, sweep
-from core.errors import ResultError
+from core.errors import ConfigError, ResultError
 from core.result import Metrics, Result
 
 SCRIPT = "train.py"
@@ -36,7 +36,7 @@ def call_sweep(monkeypatch):
     def call(runs, *flags, errors=None, lost=False, **more):
         ran, written = [], []
         parser = argparse.ArgumentParser()
-        add_sweep_flags(parser, "work_dirs")
+        add_sweep_flags(parser, "work_dirs", without=["sup-only"])
 
         def run_jobs(jobs, at_once=None):
             ran.append([job.name for job in jobs])
@@ -118,3 +118,28 @@ def test_the_first_machine_alone_evaluates_and_writes(rank, runs, call_sweep, mo
 def test_arms_are_refused_by_the_parser(call_sweep, runs, capsys):
     code, _, _ = call_sweep(runs, "--arms", "hl c=0")
     assert code == 2 and "hl: c must be > 0" in capsys.readouterr().err
+    code, _, _ = call_sweep(runs, "--arms", "sup-only")
+    assert (
+        code == 2 and "sup-only: is no arm of this track, there are: b" in capsys.readouterr().err
+    )
+
+
+def test_two_trainings_in_one_folder_are_refused(runs, call_sweep):
+    other = dataclasses.replace(runs[1], network="other", label="other")
+    with pytest.raises(ConfigError, match="two different trainings would go to one folder"):
+        call_sweep([*runs, other])
+
+
+def test_the_result_of_another_network_is_refused(runs, call_sweep):
+    result.write(dataclasses.replace(DONE, network="other"), runs[0].work_dir)
+    with pytest.raises(ResultError, match="is of other, now net is asked"):
+        call_sweep(runs)
+
+
+def test_collected_maps_go_to_the_runs_that_read_them(runs, call_sweep, capsys):
+    maps = dataclasses.replace(runs[1], arm=Arm.parse("collected"), work_dir=runs[1].work_dir / "m")
+    with pytest.raises(ConfigError, match="the arm collected needs the folder of its maps"):
+        call_sweep([*runs, maps])
+    call_sweep([*runs, maps], "--hardness", "maps", "--dry-run")
+    lines = capsys.readouterr().out.splitlines()
+    assert ["--hardness maps" in line for line in lines] == [False, False, True]
