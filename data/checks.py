@@ -129,7 +129,7 @@ def fault(path: Path, error: Exception) -> str:
     if isinstance(error, DataError):
         return f"{path}: {error}; replace the file"
     if isinstance(error, FileNotFoundError):
-        return f"{path}: missing, but its label is there; copy it, or remove the label"
+        return f"{path}: cannot be found; copy it, or remove the pair"
     if isinstance(error, UnidentifiedImageError):
         return f"{path}: not an image that can be read; copy it again"
     return f"{path}: damaged or truncated ({error}); copy it again"

@@ -1,8 +1,6 @@
 """The registry, the checks and the command line, on good and on broken data sets."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -19,16 +17,6 @@ from data.checks import check
 from data.errors import DataError
 
 mmengine_config.MODULE2PACKAGE["mmseg"] = "onedl-mmsegmentation"
-
-
-def prepare(root, *arguments):
-    return subprocess.run(
-        [sys.executable, "data/prepare.py", *map(str, arguments)],
-        cwd=root,
-        env=dict(os.environ, PYTHONPATH=str(root)),
-        capture_output=True,
-        text=True,
-    )
 
 
 def checked(name, folder):
@@ -57,6 +45,16 @@ def test_missing_halves_are_named(fake_camvid):
     assert "images/val/0016E5_00000.jpg: missing, but its label is there" in problems[1]
     with pytest.raises(DataError, match=r"0016E5_00001\.png: missing.*\(and 1 more: "):
         registry.locate("camvid", fake_camvid)
+
+
+@pytest.mark.parametrize("file", ["images/train/0016E5_00001.jpg", "labels/val/0016E5_00002.png"])
+def test_links_to_nothing_are_named(file, fake_camvid):
+    path = fake_camvid / file
+    path.unlink()
+    path.symlink_to(fake_camvid / "gone")
+    assert checked("camvid", fake_camvid) == [
+        f"{path}: cannot be found; copy it, or remove the pair"
+    ]
 
 
 @pytest.mark.parametrize("file", ["images/train/0016E5_00001.jpg", "labels/val/0016E5_00002.png"])
@@ -176,59 +174,59 @@ def test_unknown_names_and_missing_folders(tmp_path):
         registry.locate("camvid", tmp_path)
 
 
-def test_help_lists_every_data_set(root):
-    out = prepare(root, "--help").stdout
+def test_help_lists_every_data_set(call):
+    _, out, _ = call("data/prepare.py", "--help")
     for entry in registry.DATASETS.values():
         assert entry.name in out
 
 
-def test_a_wrong_path_is_one_line(root, tmp_path):
-    done = prepare(root, "camvid", "--src", tmp_path / "nowhere")
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: data set 'camvid' not")
+def test_a_wrong_path_is_one_line(finish, tmp_path):
+    """The script as it is started: its own lines turn an error into one."""
+    code, _, err = finish("data/prepare.py", "camvid", "--src", tmp_path / "nowhere")
+    assert code == 1
+    assert err.count("\n") == 1 and err.startswith("error: data set 'camvid' not")
 
 
-def test_problems_are_listed_and_fail_the_command(root, fake_camvid):
+def test_problems_are_listed_and_fail_the_command(call, refused, fake_camvid):
     (fake_camvid / "labels/train/0016E5_00001.png").unlink()
-    done = prepare(root, "camvid", "--src", fake_camvid)
-    assert done.returncode == 1
-    assert "labels/train/0016E5_00001.png: missing" in done.stdout
-    assert done.stderr.splitlines()[-1].startswith("error: 1 problems in")
+    done = call("data/prepare.py", "camvid", "--src", fake_camvid)
+    assert refused(done).startswith("error: 1 problems in")
+    assert "labels/train/0016E5_00001.png: missing" in done[1]
 
 
-def test_every_bad_label_is_listed_by_the_command(root, fake_cityscapes):
+def test_every_bad_label_is_listed_by_the_command(call, refused, fake_cityscapes):
     folder = fake_cityscapes()
     bad = sorted(folder.glob("gtFine/*/*/*_labelIds.png"))[1:5]
     for path in bad:
         cv2.imwrite(str(path), np.full((16, 32), 99, np.uint8))
-    done = prepare(root, "cityscapes", "--src", folder)
-    assert done.returncode == 1
-    assert [f"{path}: label ids 99" in done.stdout for path in bad] == [True] * 4
-    assert done.stderr.splitlines()[-1] == f"error: 4 problems in {folder}, listed above"
+    done = call("data/prepare.py", "cityscapes", "--src", folder)
+    assert refused(done) == f"error: 4 problems in {folder}, listed above"
+    assert [f"{path}: label ids 99" in done[1] for path in bad] == [True] * 4
     assert len(list(folder.glob("gtFine/*/*/*_labelTrainIds.png"))) == 2
 
 
 @pytest.mark.parametrize("layout", ["cityscapes", "gtav"])
-def test_streets_are_drawn_and_checked_by_the_command(layout, root, tmp_path):
+def test_streets_are_drawn_and_checked_by_the_command(layout, call, tmp_path):
     out = tmp_path / "streets"
     flags = ["--out", out, "--format", layout, "--size", "64x32", "--workers", 1]
     flags += ["--num-train", 2, "--num-val", 1]
-    done = prepare(root, "streets", *flags)
-    assert done.returncode == 0, done.stderr
-    assert "all files are whole" in done.stdout
+    code, text, err = call("data/prepare.py", "streets", *flags)
+    assert code == 0, err
+    assert "all files are whole" in text
 
 
-def test_streets_are_checked_by_the_command(root, tmp_path):
-    done = prepare(root, "streets", "--out", tmp_path, "--check-only")
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"error: {tmp_path}: no finished streets")
+def test_streets_are_checked_by_the_command(call, tmp_path):
+    code, _, err = call("data/prepare.py", "streets", "--out", tmp_path, "--check-only")
+    assert code == 1
+    assert err.startswith(f"error: {tmp_path}: no finished streets")
     for folder in ("images", "labels"):
         (tmp_path / folder).mkdir()
         cv2.imwrite(str(tmp_path / folder / "00001.png"), np.full((8, 8), 34, np.uint8))
     (tmp_path / "streets.json").write_text("{}")
-    done = prepare(root, "streets", "--out", tmp_path, "--format", "gtav", "--check-only")
-    assert done.returncode == 1
-    assert "00001.png: label id 34 (64 pixels) is out of range; there are 0-33" in done.stdout
+    flags = ["--out", tmp_path, "--format", "gtav", "--check-only"]
+    code, text, _ = call("data/prepare.py", "streets", *flags)
+    assert code == 1
+    assert "00001.png: label id 34 (64 pixels) is out of range; there are 0-33" in text
 
 
 def test_the_real_camvid(root):

@@ -1,6 +1,5 @@
 """``prepare.py NAME --src … --out …`` as it is called: links, conversions, and bad input."""
 
-import sys
 from pathlib import Path
 
 import cv2
@@ -12,12 +11,11 @@ from data.errors import DataError
 
 
 @pytest.fixture
-def called(monkeypatch, capsys):
-    """``called(*arguments)``: what prepare.py prints."""
+def called(capsys):
+    """``called(*arguments)``: what prepare.py prints; an error is raised as it is."""
 
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["prepare.py", *map(str, arguments)])
-        prepare.main()
+        prepare.main([str(argument) for argument in arguments])
         return capsys.readouterr().out
 
     return call

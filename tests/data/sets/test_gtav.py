@@ -2,8 +2,7 @@
 
 import json
 import os
-import subprocess
-import sys
+from functools import partial
 
 import cv2
 import numpy as np
@@ -217,23 +216,18 @@ def test_mmseg_reads_it(root):
     assert all(tuple(x.shape) == (3, 512, 512) for x in batch["inputs"])
 
 
-def test_prepare_converts_checks_and_counts(root):
-    def prepare(*arguments):
-        return subprocess.run(
-            [sys.executable, "data/prepare.py", "gtav", "--src", str(root), *arguments],
-            cwd=registry.ROOT.parent, env=dict(os.environ, PYTHONPATH=str(registry.ROOT.parent)),
-            capture_output=True, text=True)  # fmt: skip
-
+def test_prepare_converts_checks_and_counts(root, call):
+    prepare = partial(call, "data/prepare.py", "gtav", "--src", root)
     cv2.imwrite(str(root / "images/00003.png"), np.zeros((6, 8, 3), np.uint8))
-    done = prepare()
-    assert done.returncode == 0, done.stderr
-    assert "9 label files made" in done.stdout and "statistics.json" in done.stdout
-    assert "1 pairs skipped" in done.stderr and "all files are whole" in done.stdout
+    code, text, err = prepare()
+    assert code == 0, err
+    assert "9 label files made" in text and "statistics.json" in text
+    assert "1 pairs skipped" in err and "all files are whole" in text
     spoil(root / "images/00008.png", "truncated")
-    done = prepare("--check-only")
-    assert done.returncode == 1
-    assert f"{root}/images/00008.png: damaged or truncated" in done.stdout
-    assert "00003" not in done.stdout
+    code, text, _ = prepare("--check-only")
+    assert code == 1
+    assert f"{root}/images/00008.png: damaged or truncated" in text
+    assert "00003" not in text
     (root / "labels/00009.png").unlink()
     (root / "train_ids/00009.png").unlink()
-    assert "labels/00009.png: missing, but its image is there" in prepare().stdout
+    assert "labels/00009.png: missing, but its image is there" in prepare()[1]
