@@ -19,8 +19,6 @@ from core.engine.pool import Job, run_jobs
 from core.errors import ConfigError, ResultError
 from core.result import Failed, Result, finished
 
-FINISHED = "finished"
-
 
 @dataclass(frozen=True)
 class Run:
@@ -164,7 +162,7 @@ def sweep(
     if args.dry_run:
         for run in runs:
             job = trainings.get(run)
-            print(shlex.join(job.command) if job else f"# {FINISHED}: {run.work_dir}")
+            print(shlex.join(job.command) if job else f"# finished: {run.work_dir}")
         for job in evaluations.values():
             print(shlex.join(job.command))
         return

@@ -285,8 +285,9 @@ def test_a_killed_process_goes_on_as_if_nothing_was(number, finished, config, tm
 
 
 @pytest.mark.slow
-def test_two_processes_share_one_gradient(config, tmp_path):
-    """torchrun with gloo: both ranks train, the branch included, and one result is written."""
+def test_two_processes_train_and_write_one_result(config, tmp_path):
+    """torchrun with gloo: both ranks train, the branch included, and one result is written. (That
+    they share one gradient: tests/core/test_distributed.py.)"""
     cfg = config(tmp_path / "two")
     cfg.launcher = "pytorch"
     cfg.train_cfg.max_iters = 3
