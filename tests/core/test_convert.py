@@ -50,6 +50,7 @@ def test_converted_config_builds_and_only_adds_the_branch(head, shrunk):
     assert not base.state_dict().keys() - hl.state_dict().keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "head", ["PSPHead", "EMAHead", "OCRHead", "UPerHead", "SegformerHead", "DNLHead", "FPNHead"]
 )

@@ -60,6 +60,7 @@ def test_the_learning_rate_is_the_released_one(released):
             scheduler.step()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("hl", [False, True])
 def test_every_network_builds(name, hl, build, shrunk):

@@ -191,6 +191,7 @@ def test_run_all_by_day_and_at_dusk(call, jobs_here, sequences, tmp_path):
     assert read(place).metrics.miou == dusk.metrics.miou
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", ["balanced", "ohem", "focal"])
 def test_rivals_train_on_a_source(arm, call, sequences, tmp_path):
     code, _, err = call(TRAIN, "--source", "camvid:day", "--data-root", sequences, "--weighting",

@@ -156,6 +156,7 @@ def test_another_choice_of_images_has_its_own_name_and_the_published_figures(cal
         assert "76.04" in row
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", ["balanced", "focal", "hl c=0.5"])
 def test_other_arms_train(arm, call, camvid, tmp_path):
     name, *options = arm.split()
