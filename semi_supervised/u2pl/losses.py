@@ -87,7 +87,7 @@ def _select(values: np.ndarray, k: int) -> tuple[Tensor, Tensor]:
     return torch.as_tensor(parted[k]), torch.as_tensor(after)
 
 
-class Split(NamedTuple):
+class EntropySplit(NamedTuple):
     """Pixels of the unlabeled images by the teacher's entropy, (N, H, W) bool each: ``kept`` for
     the unsupervised loss, ``low`` (reliable) and ``high`` (unreliable) for the contrastive one."""
 
@@ -103,7 +103,7 @@ def split_by_entropy(
     kept: float,
     reliable: float,
     ignore_index: int = 255,
-) -> Split:
+) -> EntropySplit:
     """Where the teacher's entropy is below the ``kept`` percentile, at most the ``reliable`` one,
     at least the ``100 - reliable`` one; all of the pixels that have a pseudo label.
 
@@ -114,9 +114,9 @@ def split_by_entropy(
     valid = pseudo_label != ignore_index
     values = uncertainty[valid]
     if not len(values):  # all is padding
-        return Split(valid, valid, valid)
+        return EntropySplit(valid, valid, valid)
     below, most, least = percentiles(values, (kept, reliable, 100 - reliable))
-    return Split(
+    return EntropySplit(
         kept=valid & (uncertainty < below),
         low=valid & (uncertainty <= most),
         high=valid & (uncertainty >= least),
