@@ -58,7 +58,11 @@ def arm_of_config(cfg: Config, asked: Asked, default: str) -> Arm:
     if own and not KINDS[name].options:
         keys = ", ".join(f"model.hl.{key}" for key in own)
         raise CannotConvert(f"{keys}: {name} has no such options; --hl has")
-    return asked.arm(name, [f"{key}={value}" for key, value in own.items()])
+    arm = asked.arm(name, [f"{key}={value}" for key, value in own.items()])
+    # A config that a run wrote names the defaults, too: they are no part of its name.
+    by_flag = {pair.partition("=")[0] for pair in asked.pairs}
+    defaults = {key: option.default for key, option in arm.kind.options.items()}
+    return Arm(arm.kind, {k: v for k, v in arm.options.items() if k in by_flag or v != defaults[k]})
 
 
 def with_weighting(

@@ -170,7 +170,7 @@ def test_hl_options_of_a_config_are_part_of_the_arm(tiny_config):
 
 def test_a_config_that_is_hl_already_is_that_arm(tiny_config):
     cfg = with_weighting(tiny_config(), Arm.parse("hl c=0.3"))
-    assert str(arm_of_config(cfg, Asked(), "baseline")).startswith("hl c=0.3")
+    assert str(arm_of_config(cfg, Asked(), "baseline")) == "hl c=0.3"
     assert cfg.model.type == "EncoderDecoder" and "hl" not in cfg.model
     hl = with_weighting(tiny_config(), Arm.parse("hl"))
     hl.model.hl = dict(c=0.3)
