@@ -98,10 +98,7 @@ def add_sweep_flags(parser: argparse.ArgumentParser, out: str, without: Sequence
     parser.add_argument("--arms", nargs="+", type=arm, metavar="ARM",
                         help=f"some of: {', '.join(kinds)}; with options as one text: "
                         "'hl c=0.5 alpha=1' [as experiments.yaml has it]")  # fmt: skip
-    if "collected" in kinds:
-        parser.add_argument("--hardness", metavar="DIR", help="maps of the arm collected")
-    else:
-        parser.set_defaults(hardness=None)
+    parser.add_argument("--hardness", metavar="DIR", help="maps of the arm collected")
     parser.add_argument("--seeds", nargs="+", type=int, help="[as experiments.yaml has it]")
     parser.add_argument("--max-iters", type=positive, metavar="N",
                         help="train N iterations; the schedule shrinks with it")  # fmt: skip
