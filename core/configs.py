@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ast
 import copy
+import difflib
+import hashlib
+import inspect
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,7 @@ from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 
 from core import mmfixes
-from core.errors import ConfigError
+from core.errors import ConfigError, UserError
 
 # Where modules that a checkpoint's config imports have moved to since version 0.4.
 _MOVED = (
@@ -23,27 +27,69 @@ _MOVED = (
 )
 
 
+# Iterations between evaluations of a shortened schedule, at least.
+SELDOM = 50
+# Settings that mmengine reads without their being an argument of its Runner.
+_FREE = ("vis_backends", "model_wrapper_cfg", "compile", "activation_checkpointing",
+         "efficient_conv_bn_eval", "crop_size", "tta_model", "tta_pipeline")  # fmt: skip
+# What configs held that versions before 0.6 wrote into checkpoints, and what stood there before.
+_WRAPPERS = ("CheckedDataset", "SeededDataset")
+_HOOKS = ("FiniteLossHook", "CostHook", "ProgressHook", "StopHook", "PanelHook")
+_OURS = {
+    "PositionSampler": "InfiniteSampler",
+    "ClassIoUMetric": "IoUMetric",
+    "ResumableCheckpointHook": "CheckpointHook",
+}
+
+
 def load_config(name: str | Path) -> Config:
     """A config by path, or one shipped with mmseg by ``mmseg::folder/file.py``.
 
     Raises:
-        ConfigError: no such config, with the names that come near.
+        ConfigError: no such config, with the names that come near; or it cannot be read, whatever
+            it raises.
     """
     name = str(name)
-    try:
-        if not name.startswith("mmseg::"):
-            if not Path(name).is_file():
-                raise ConfigError(f"{name}: no such config file; mmseg's own are mmseg::…")
-            return _from_file(Path(name))
+    if name.startswith("mmseg::"):
         # mmengine's get_config wants the model index to know a config; most are there, not all.
         path = mmseg_configs() / name.removeprefix("mmseg::")
         if not path.is_file():
             near = sorted(p.name for p in path.parent.glob("*.py"))[:5]
             hint = f"; in that folder: {', '.join(near)}, …" if near else ""
             raise ConfigError(f"{name}: mmseg ships no such config{hint}")
+    else:
+        path = Path(name)
+        if not path.is_file():
+            raise ConfigError(f"{name}: no such config file; mmseg's own are mmseg::…")
+    try:
         return _from_file(path)
-    except (SyntaxError, KeyError, FileNotFoundError) as error:
-        raise ConfigError(f"{name}: cannot be read: {error}") from error
+    except UserError:
+        raise
+    except Exception as error:  # a config is a program of its author
+        words = " ".join(str(error).split())
+        raise ConfigError(f"{name}: cannot be read: {type(error).__name__}: {words}") from error
+
+
+def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
+    """In place: ``--cfg-options``, ``{"model.decode_head.channels": 64}``.
+
+    Raises:
+        ConfigError: a key that leads nowhere, or names what neither the config nor mmengine has.
+    """
+    from mmengine.runner import Runner  # takes seconds
+
+    runner = inspect.signature(Runner.__init__).parameters
+    for key, value in options.items():
+        first = key.partition(".")[0]
+        if first not in cfg and first not in {*runner, "custom_imports", *_FREE}:
+            near = difflib.get_close_matches(first, [*cfg, *runner], 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"--cfg-options {key}: the config has no {first}{hint}")
+        try:
+            cfg.merge_from_dict({key: value})
+        except Exception as error:
+            words = " ".join(str(error).split())
+            raise ConfigError(f"--cfg-options {key}={value}: {words}") from error
 
 
 def _from_file(path: Path) -> Config:
@@ -89,7 +135,23 @@ def parse_config(text: str) -> Config:
     cfg = Config(content)
     if cfg.get("custom_imports"):
         cfg.custom_imports = dict(cfg.custom_imports, imports=[*map(moved, imports_of(cfg))])
+    _unwrap(cfg)
     return cfg
+
+
+def _unwrap(cfg: Config) -> None:
+    """In place: without what versions before 0.6 put into a config for a run."""
+
+    def change(node: dict) -> None:
+        if node.get("type") in _OURS:
+            node["type"] = _OURS[node["type"]]
+        dataset = node.get("dataset")
+        while isinstance(dataset, dict) and dataset.get("type") in _WRAPPERS:
+            dataset = node["dataset"] = dataset["dataset"]
+
+    walk(cfg._cfg_dict, change)
+    if "custom_hooks" in cfg:
+        cfg.custom_hooks = [h for h in cfg.custom_hooks or [] if h.get("type") not in _HOOKS]
 
 
 def moved(module: str) -> str:
@@ -174,6 +236,13 @@ def add_import(cfg: Config, module: str) -> None:
         cfg.custom_imports = dict(old, imports=[*names, module])
 
 
+def keep_few(cfg: Config) -> None:
+    """In place: of a config of ours, two checkpoints are enough; what it says itself stays."""
+    hooks = cfg.setdefault("default_hooks", {})
+    hooks.setdefault("checkpoint", dict(type="CheckpointHook", by_epoch=False))
+    hooks["checkpoint"].setdefault("max_keep_ckpts", 2)
+
+
 def set_data(cfg: Config, data: Config, num_classes: int) -> Config:
     """``cfg`` with its data set, transforms, loaders and metric replaced by those of ``data``.
 
@@ -229,24 +298,47 @@ def set_data_root(cfg: Config, root: str | Path) -> None:
 
 def scale_schedule(cfg: Config, max_iters: int) -> None:
     """In place: train ``max_iters`` iterations; warm-up, decay, evaluations and checkpoints keep
-    their shares.
+    their shares, but none comes more often than every :data:`SELDOM` iterations: a short try is
+    evaluated and saved once, at its end.
 
     Raises:
         ConfigError: the schedule counts epochs.
     """
-    old = cfg.train_cfg.get("max_iters")
+    old = (cfg.get("train_cfg") or {}).get("max_iters")
     if old is None:
-        raise ConfigError("--max-iters needs an iteration-based schedule (train_cfg.max_iters)")
-    for scheduler in cfg.get("param_scheduler") or []:
+        raise ConfigError(
+            "--max-iters needs train_cfg.max_iters; a schedule in epochs is shortened by "
+            "--cfg-options train_cfg.max_epochs=N"
+        )
+    for scheduler in schedulers(cfg):
         for key in ("begin", "end", "T_max"):
             if scheduler.get(key) is not None:
                 scheduler[key] = round(scheduler[key] * max_iters / old)
         scheduler["end"] = max(scheduler.get("end", max_iters), scheduler.get("begin", 0) + 1)
     checkpoint = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
+    seldom = min(max_iters, SELDOM)
     for part, key in ((cfg.train_cfg, "val_interval"), (checkpoint, "interval")):
+        if part.get(key, -1) > 0:
+            part[key] = max(min(part[key], seldom), round(part[key] * max_iters / old))
+    for part, key in ((cfg.train_cfg, "val_begin"), (checkpoint, "save_begin")):
         if part.get(key):
-            part[key] = max(1, round(part[key] * max_iters / old))
+            part[key] = round(part[key] * max_iters / old)
     cfg.train_cfg.max_iters = max_iters
+
+
+def schedulers(cfg: Config) -> Iterator[dict]:
+    """The learning-rate and other schedulers: ``param_scheduler`` is one, a list, or several lists
+    by optimizer."""
+    node = cfg.get("param_scheduler") or []
+    parts = [node] if "type" in node or not isinstance(node, dict) else list(node.values())
+    for part in parts:
+        yield from part if isinstance(part, (list, tuple)) else [part]
+
+
+def config_revision(cfg: Config) -> str:
+    """16 hex digits that tell configs apart."""
+    content = json.dumps(cfg.to_dict(), sort_keys=True, default=repr)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def changes(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:

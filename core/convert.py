@@ -21,6 +21,14 @@ COLLECTED = {
     "EncoderDecoder": "CollectedEncoderDecoder",
     "CascadeEncoderDecoder": "CollectedCascadeEncoderDecoder",
 }
+# All that to_hl() changes of a config, by dotted key.
+DECLARED = (
+    "custom_imports.allow_failed_imports",
+    "custom_imports.imports*",
+    "model.hl.*",
+    "model.type",
+    "*paramwise_cfg.custom_keys.*hl_head*",  # the factors of decode_head, for the branch
+)
 # Heads whose one-channel copy is constant, whatever its input.
 CONSTANT_WITH_ONE_CHANNEL = {
     "SegmenterMaskTransformerHead": "its LayerNorm over the classes is constant for one channel",

@@ -1,9 +1,10 @@
-"""A checkpoint of ours -> a checkpoint that plain mmseg loads with ``strict=True``.
+"""A checkpoint of ours -> weights and a config for plain mmseg, in which nothing of ours is left.
 
     python -m core.export work_dirs/x/iter_40000.pth pspnet.pth
 
-The HL branch and the training state are left out; weights are copied bit by bit. The meta data
-keep the classes, the palette and, as text, the plain config.
+writes ``pspnet.pth`` (without the HL branch and the training state, every weight bit by bit; mmseg
+loads it with ``strict=True``) and ``pspnet.py``, the whole config. ``init_model``,
+``inference_model``, ``MMSegInferencer`` and mmseg's own tools take the two.
 
 A model that holds networks under ``teacher.`` and ``student.`` and their config under
 ``model.segmentor`` gives its teacher; its student where it has no teacher.
@@ -15,54 +16,141 @@ import argparse
 import copy
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
-from core.configs import imports_of, parse_config
-from core.engine.cli import main_line
+from core.configs import import_custom, imports_of, parse_config, walk
+from core.engine.cli import main_line, note
 from core.errors import CheckpointError
+from core.files import write_files
+
+# The packages of this project: nothing that a plain config names may come from them.
+OURS = ("core", "data", "fully_supervised", "semi_supervised", "domain_gen")
+# Of a run, not of a model.
+_OF_A_RUN = ("changed_by_engine", "experiment", "launcher", "load_from", "resume", "title",
+             "verbose", "work_dir")  # fmt: skip
+_TRAINING = ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler")
+_FIRST = "# Written by core.export: the config"
+_TRANSFORMS = {"LoadHardness": None, "PackWithHardness": "PackSegInputs"}
 
 
 def plain_config(cfg: Config) -> Config:
-    """The config without HL: the inverse of :func:`core.convert.to_hl` for the model."""
-    from core.convert import SEGMENTORS  # mmseg takes seconds, which --help need not
+    """The config without HL and all else that is ours: what plain mmseg goes on with.
+
+    A data set of ours is told in mmseg's own terms, by its class's ``plain``; where there is none
+    its loader keeps its name, which a note says. Losses of ours become the cross-entropy that they
+    weighted.
+    """
+    from core.convert import COLLECTED, SEGMENTORS  # mmseg takes seconds, which --help need not
 
     cfg = copy.deepcopy(cfg)
-    if "segmentor" in cfg.model:
+    import_custom(cfg)
+    if "segmentor" in cfg.model:  # trained on pairs of images, which mmseg has not
         cfg.model = cfg.model.segmentor
-    plain = {hl: name for name, hl in SEGMENTORS.items()}
+        for key in _TRAINING:
+            cfg.pop(key, None)
+    plain = {ours: name for kinds in (SEGMENTORS, COLLECTED) for name, ours in kinds.items()}
     cfg.model.type = plain.get(cfg.model.type, cfg.model.type)
     cfg.model.pop("hl", None)
-    cfg.pop("changed_by_engine", None)
+    for key in _OF_A_RUN:
+        cfg.pop(key, None)
+    walk(cfg.model, _plain_loss)
+    for name in ("train", "val", "test"):
+        if cfg.get(f"{name}_dataloader"):
+            ignored = _plain_loader(cfg[f"{name}_dataloader"])
+            if ignored is not None and cfg.get(f"{name}_evaluator"):
+                walk(cfg[f"{name}_evaluator"], lambda node, i=ignored: _set_ignored(node, i))
+    cfg.custom_hooks = [h for h in cfg.get("custom_hooks") or [] if not _is_ours("hook", h)]
     if cfg.get("custom_imports"):
-        names = [name for name in imports_of(cfg) if not name.startswith("core.")]
+        names = [name for name in imports_of(cfg) if name.partition(".")[0] not in OURS]
         cfg.custom_imports = dict(cfg.custom_imports, imports=names)
     return cfg
 
 
+def _is_ours(registry: str, node: dict) -> Any:
+    """The class that a config names, if it is ours."""
+    from mmseg import registry as registries
+
+    kinds = dict(hook=registries.HOOKS, dataset=registries.DATASETS, model=registries.MODELS,
+                 transform=registries.TRANSFORMS)  # fmt: skip
+    cls = kinds[registry].get(node.get("type") or "")
+    return cls if cls is not None and cls.__module__.partition(".")[0] in OURS else None
+
+
+def _plain_loss(node: dict) -> None:
+    loss = node.get("loss_decode")
+    if isinstance(loss, dict) and _is_ours("model", loss):
+        node["loss_decode"] = dict(
+            type="CrossEntropyLoss", use_sigmoid=False, loss_weight=loss.get("loss_weight", 1.0)
+        )
+
+
+def _plain_loader(loader: dict) -> int | None:
+    """In place; the label that the evaluation has to ignore, if it is not mmseg's."""
+    ignored = None
+
+    def change(node: dict) -> None:
+        nonlocal ignored
+        steps = [dict(s, type=_TRANSFORMS.get(s["type"], s["type"]))
+                 for s in node.get("pipeline") or []]  # fmt: skip
+        if steps:
+            node["pipeline"] = [step for step in steps if step["type"]]
+        inner = node.get("dataset")
+        if isinstance(inner, dict) and (cls := _is_ours("dataset", inner)):
+            if hasattr(cls, "plain"):
+                node["dataset"] = cls.plain(inner)
+                ignored = node["dataset"].get("ignore_index")
+            else:
+                note(f"{cls.__name__} is a data set of this project: to test in plain mmseg, give "
+                     "the config one of mmseg's")  # fmt: skip
+
+    walk(loader, change)
+    return ignored
+
+
+def _set_ignored(node: dict, ignored: int) -> None:
+    if node.get("type") == "IoUMetric":
+        node["ignore_index"] = ignored
+
+
 def export_checkpoint(source: str | Path, target: str | Path) -> int:
-    """Write the network that predicts, without an HL branch, from ``source`` to ``target``.
+    """Write the network that predicts, without an HL branch, from ``source`` to ``target``; beside
+    it, with the ending ``.py``, the plain config, where ``source`` carries one.
 
     Returns:
         The number of tensors that were left out.
 
     Raises:
-        CheckpointError: ``source`` is missing, damaged or no checkpoint of ours.
+        CheckpointError: ``source`` is missing, damaged or plain already; or ``target`` would take
+            the place of a file that is there.
+        WriteError: the two cannot be written; then neither is.
     """
-    from core.engine.checkpoint import load_checkpoint, save_atomically
+    from core.engine.checkpoint import load_checkpoint, to_bytes
     from core.segmentors import HL_HEAD
 
     checkpoint = load_checkpoint(source)
     state_dict = checkpoint.get("state_dict") or {}
     network = _network(state_dict)
     plain = {k: v for k, v in network.items() if not k.startswith(f"{HL_HEAD}.")}
-    if plain.keys() == state_dict.keys():
-        raise CheckpointError(f"{source}: has neither an HL branch nor a teacher to leave out")
+    if plain.keys() == state_dict.keys() and "optimizer" not in checkpoint:
+        raise CheckpointError(f"{source}: is plain already: neither HL branch nor training state")
+    target = Path(target)
+    config = target.with_suffix(".py")
+    if target.suffix == ".py":
+        raise CheckpointError(f"{target}: the weights' name ends in .pth; .py is the config's")
+    if config.is_file() and not config.read_text().startswith(_FIRST):
+        raise CheckpointError(
+            f"{config}: is there and of somebody else; name another file to write"
+        )
     meta = checkpoint.get("meta", {})
     kept = {k: meta[k] for k in ("dataset_meta", "iter", "epoch", "seed") if k in meta}
     if "cfg" in meta:
         kept["cfg"] = plain_config(parse_config(meta["cfg"])).pretty_text
-    save_atomically(dict(meta=kept, state_dict=plain), target)
+    files = {target: to_bytes(dict(meta=kept, state_dict=plain))}
+    if "cfg" in kept:
+        files[config] = f"{_FIRST} of {target.name}, for plain mmseg.\n{kept['cfg']}".encode()
+    write_files(files)
     return len(state_dict) - len(plain)
 
 
@@ -81,7 +169,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("out", help="file to write")
     args = parser.parse_args(argv)
     dropped = export_checkpoint(args.checkpoint, args.out)
-    print(f"{args.out}: {dropped} tensors left out")
+    config = Path(args.out).with_suffix(".py")
+    beside = f"; its config: {config}" if config.is_file() else ""
+    print(f"{args.out}: {dropped} tensors left out{beside}")
 
 
 if __name__ == "__main__":

@@ -130,6 +130,13 @@ class Result:
         """What it is compared by, 0 to 1; None if that is not a number."""
         return self.metrics.score
 
+    @property
+    def outcome(self) -> str:
+        """In words: its mIoU in percent."""
+        if self.metrics.miou is None:
+            return "no mIoU, since the config has no validation"
+        return f"mIoU {100 * self.metrics.miou:.2f} %"
+
 
 @dataclass(frozen=True)
 class Failed:

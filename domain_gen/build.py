@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from core.configs import imports_of, load_config, set_data, set_data_root
+from core.configs import imports_of, keep_few, load_config, set_data, set_data_root
 from core.engine.cli import note
 from data import domains
 from data.domains import Domain
@@ -26,6 +26,7 @@ def source_config(cfg: Config, source: Domain, root: Path) -> Config:
     cfg = set_data(cfg, data, len(source.entry.classes))
     set_data_root(cfg, root)
     cfg.model.test_cfg = dict(mode="whole")
+    keep_few(cfg)
     return cfg
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 try:
-    from core.configs import load_config, scale_schedule, without_pretrained
+    from core.configs import load_config, merge_options, scale_schedule, without_pretrained
     from core.engine import cli
     from core.result import Result
     from data import domains
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"source: {source.title} ({source.name}); --source names another", file=sys.stderr)
     network = Path(known["config"]).stem
     cfg = source_config(load_config(manifest.config_path(known["config"])), source, root)
-    cfg.merge_from_dict(args.cfg_options)
+    merge_options(cfg, args.cfg_options)
     iterations = cli.asked_iterations(args) or known["max_iters"]
     if iterations and "train_cfg.max_iters" not in args.cfg_options:
         scale_schedule(cfg, iterations)

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 from mmengine.config import Config
 
-from core.configs import load_config, scale_schedule, set_data
+from core.configs import config_revision, keep_few, load_config, scale_schedule, set_data
 from core.errors import ConfigError
 from data import registry
 
@@ -32,12 +32,18 @@ class Model:
     gpus: int = 4
     change: Mapping = field(default_factory=dict, compare=False)
     needs: Sequence[str] = field(default=(), compare=False)
+    is_own: bool = False
 
     @property
     def data(self) -> str | None:
         """The data set that the row is of, None for a model that goes with any."""
         data, slash, _ = self.name.partition("/")
         return data if slash else None
+
+    @property
+    def revision(self) -> str | None:
+        """Of a config of the user's, which may change from one call to the next."""
+        return config_revision(load_config(self.base)) if self.is_own else None
 
     @property
     def missing(self) -> list[str]:
@@ -59,6 +65,7 @@ class Model:
         if self.max_iters:
             scale_schedule(cfg, self.max_iters)
         cfg.merge_from_dict(copy.deepcopy(dict(self.change)))
+        keep_few(cfg)
         return cfg
 
 
@@ -97,11 +104,15 @@ def tables() -> dict[str, Table]:
 
 
 def model(name: str) -> Model:
-    """The model of that name.
+    """The model of that name; a config of the user's by its path, or mmseg's by ``mmseg::…``.
 
     Raises:
         ConfigError: there is none; the names that come near.
     """
+    if name.startswith("mmseg::") or name.endswith((".py", ".json", ".yaml", ".yml")):
+        load_config(name)  # refused now, not when it is trained
+        stem = Path(name).stem
+        return Model(stem, stem, name, is_own=True)
     if name not in models():
         near = difflib.get_close_matches(name, models(), 3) or list(models())[:3]
         raise ConfigError(

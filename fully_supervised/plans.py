@@ -15,6 +15,7 @@ from data.roots import Roots
 from fully_supervised import manifest
 
 RUNS = Path("work_dirs", "fully_supervised")
+OWN = "own"  # the data set of a config that is no row
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 
@@ -40,6 +41,10 @@ def plans(args: argparse.Namespace) -> list[Plan]:
         chosen = [t for t in manifest.tables().values() if t.sweep == args.sweep]
     else:
         chosen = []
+    own = [name for name in args.only or () if manifest.model(name).is_own]
+    if own and chosen:
+        raise ConfigError(f"{own[0]} is a config of your own, and no row of a table: leave --table "
+                          "and --sweep out, --arms names arms")  # fmt: skip
     if not chosen or args.data or (args.sweep and args.only):
         arms = chosen[0].arms if chosen else tuple(manifest.read()["arms"])
         return [_plan_of_models(args, arms)]
@@ -66,7 +71,7 @@ def _plan_of_models(args: argparse.Namespace, arms: Sequence[str]) -> Plan:
     names = args.only or manifest.read()["data"].get(data, {}).get("models")
     if not names:
         raise ConfigError(f"experiments.yaml has no list for {data!r}: name models with --only")
-    found = {data or manifest.model(name).data or "streets" for name in names}
+    found = {data or _data_of(manifest.model(name)) for name in names}
     # Published figures of another data set would mislead.
     published: dict[str, dict[str, float]] = {}
     for table in manifest.tables().values():
@@ -74,7 +79,9 @@ def _plan_of_models(args: argparse.Namespace, arms: Sequence[str]) -> Plan:
             if data in (None, manifest.model(name).data):
                 published[name] = {**figures, **published.get(name, {})}
     where = "-".join(sorted(found))
-    title = f"Pixel-hardness learning on {', '.join(sorted(found))}"
+    if found == {OWN}:  # a folder for each choice of configs
+        where = "-".join([OWN, *dict.fromkeys(manifest.model(name).name for name in names)])
+    title = f"Pixel-hardness learning on {', '.join(sorted(found)).replace(OWN, 'own data')}"
     return Plan(where, title, _runs(args, names, arms), published)
 
 
@@ -89,13 +96,14 @@ def _runs(args: argparse.Namespace, names: Sequence[str], arms: Sequence[str]) -
     runs: dict[int, list[Run]] = {}
     for name in names:
         model = manifest.model(name)
-        data = args.data or model.data or "streets"
+        revision = model.revision
+        data = args.data or _data_of(model)
         known = manifest.read()["data"].get(data, {})
         for seed in args.seeds if args.seeds is not None else known.get("seeds", [0]):
             for arm in args.arms or map(Arm.parse, arms):
                 # Of another data set than the row's own: two rows may share the last part.
                 own = model.data in (None, data)
-                place = name.rpartition("/")[2] if own else name.replace("/", "-")
+                place = model.name.rpartition("/")[2] if own else model.name.replace("/", "-")
                 run = Run(
                     label=model.name,
                     network=model.name,
@@ -105,19 +113,28 @@ def _runs(args: argparse.Namespace, names: Sequence[str], arms: Sequence[str]) -
                     work_dir=Path(args.out or RUNS, data, place, f"{arm.folder}-seed{seed}"),
                     asked=args.max_iters or known.get("max_iters"),
                     title=model.title,
-                    flags=_flags(model, data, arm, root_of(args, data)),
+                    flags=_flags(args, model, data, arm),
+                    config=revision,
                 )
                 runs.setdefault(seed, []).append(run)
     return [run for seed in runs for run in runs[seed]]
 
 
-def _flags(model: manifest.Model, data: str, arm: Arm, root: str) -> tuple[str, ...]:
+def _data_of(model: manifest.Model) -> str:
+    return OWN if model.is_own else model.data or "streets"
+
+
+def _flags(args: argparse.Namespace, model: manifest.Model, data: str, arm: Arm) -> tuple[str, ...]:
     """What ``train.py`` is told beyond arm, seed and place."""
+    if data == OWN:
+        return (model.base, *Roots.parse(args.data_root).flags())
+    root = root_of(args, data)
     of_data = ("--data", data) if data != model.data else ()
     weights = manifest.read()["class_weights"].get(data)
     counted = weights and arm.weighting == "balanced"
     of_arm = ("--class-weights", str(CHECKOUT / weights)) if counted else ()
-    return (model.name, *of_data, "--data-root", root, *of_arm)
+    name = model.base if model.is_own else model.name
+    return (name, *of_data, "--data-root", root, *of_arm)
 
 
 def root_of(args: argparse.Namespace, data: str) -> str:

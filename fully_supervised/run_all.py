@@ -7,6 +7,7 @@ What is finished is skipped, what was cut goes on: the same command again.
     bash fully_supervised/run_all.sh --list                              # every row there is
     GPUS=4 bash fully_supervised/run_all.sh --table 2 --data-root cityscapes=DIR
     GPUS=4 bash fully_supervised/run_all.sh --only cityscapes/upernet_r18 --sweep c
+    bash fully_supervised/run_all.sh --only PATH/my_config.py --arms baseline hl
 """
 
 import argparse
@@ -19,7 +20,7 @@ from core.result import Entry
 from data import registry
 from data.errors import DataError
 from data.roots import add_root_flag
-from fully_supervised.plans import RUNS, Plan, plans, print_list, root_of
+from fully_supervised.plans import OWN, RUNS, Plan, plans, print_list, root_of
 
 TRAIN = str(Path(__file__).with_name("train.py"))
 
@@ -34,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     def locate() -> None:
         for data in dict.fromkeys(run.group for run in runs):
-            registry.locate(data, root_of(args, data))
+            if data != OWN:  # train.py looks for that of a config
+                registry.locate(data, root_of(args, data))
 
     def write(errors: Mapping[Run, str]) -> None:
         for plan in todo:
@@ -75,7 +77,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = cli.script_parser(__doc__)
     parser.add_argument("--list", action="store_true", help="print every row and its figures")
     parser.add_argument("--table", nargs="+", metavar="N", help="2 to 8, fig5, beyond")
-    parser.add_argument("--only", nargs="+", metavar="ROW", help="rows of --list, by name")
+    parser.add_argument("--only", nargs="+", metavar="ROW",
+                        help="rows of --list, by name; or configs of your own, by path, or "
+                        "mmseg's, by mmseg::…")  # fmt: skip
     parser.add_argument("--sweep", choices=["c", "alpha"], help="the arms of Table 7 or 8")
     parser.add_argument("--data", help="train on this data set, whatever the rows are of "
                         "[that of the rows; without rows: streets, the embedded one]")  # fmt: skip

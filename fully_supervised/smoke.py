@@ -1,11 +1,13 @@
-"""Train rows of the paper's tables two steps each, at reduced size, on this machine's CPU or GPU.
+"""Train rows of the paper's tables, or the configs that mmseg ships, two steps each, at reduced
+size, on this machine's CPU or GPU.
 
-Every arm of every row runs through the same engine as a real training, on a few small random
-images with the row's number of classes: a check that all can be built, trained and evaluated.
+Every arm runs through the same engine as a real training, on a few small random images with the
+config's number of classes: a check that all can be built, trained and evaluated.
 
     python fully_supervised/smoke.py                  # every row of every table
     python fully_supervised/smoke.py --one-per-architecture
     python fully_supervised/smoke.py --only cityscapes/psanet_r101 --arms hl
+    python fully_supervised/smoke.py --shipped 60     # of mmseg's, baseline and HL [all]
 """
 
 from __future__ import annotations
@@ -26,8 +28,16 @@ try:
     from mmengine.config import Config
 
     from core.arms import Arm
-    from core.configs import scale_schedule, set_data, set_data_root, walk, without_pretrained
-    from core.engine.cli import main_line
+    from core.configs import (
+        mmseg_configs,
+        scale_schedule,
+        set_data,
+        set_data_root,
+        walk,
+        without_pretrained,
+    )
+    from core.engine.cli import main_line, positive
+    from core.errors import UserError
     from core.result import Result
     from data.errors import DataError
     from fully_supervised import manifest
@@ -62,6 +72,22 @@ def one_per_architecture() -> list[str]:
             if not manifest.model(name).missing:
                 found.setdefault(_last_head(manifest.model(name).config()).type, name)
     return list(found.values())
+
+
+def shipped(count: int | None = None) -> list[Model]:
+    """mmseg's own configs, ``count`` of them: first one of each pair of backbone and decode head,
+    the one with the shortest name."""
+    root = mmseg_configs()
+    paths = [p for p in root.rglob("*.py") if "_base_" not in p.parts]
+    groups: dict[tuple, list[str]] = {}
+    for name in sorted((p.relative_to(root).as_posix() for p in paths), key=lambda n: (len(n), n)):
+        text = Config.fromfile(root / name, import_custom_modules=False).get("model") or {}
+        kinds = [str((text.get(key) or {}).get("type")) if isinstance(text.get(key), dict) else ""
+                 for key in ("backbone", "neck", "decode_head")]  # fmt: skip
+        groups.setdefault((text.get("type"), *kinds), []).append(name)
+    names = [group[i] for i in range(max(map(len, groups.values())))
+             for group in groups.values() if i < len(group)]  # fmt: skip
+    return [Model(Path(n).stem, n, f"mmseg::{n}", is_own=True) for n in names[:count]]
 
 
 def _last_head(cfg: Config) -> dict:
@@ -147,7 +173,6 @@ def run(model: Model, arm: str, folder: Path) -> float:
     title = f"{model.name} {arm}"
     work_dir = folder / title.replace("/", "-").replace(" ", "-")
     cfg = prepare(small(cfg, arm, root, num_classes, size), work_dir=work_dir, title=title, seed=0)
-    cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook["type"] != "PanelHook"]
     result = train(cfg, Result("fully_supervised", model.name, "smoke", arm, 0), pictures=0)
     if not 0 <= result.metrics.miou <= 1:
         raise ValueError(f"mIoU is {result.metrics.miou}")
@@ -172,6 +197,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--only", nargs="+", metavar="ROW", help="rows by name")
     parser.add_argument("--arms", nargs="+", metavar="ARM", help="of those that a table has")
+    parser.add_argument("--shipped", nargs="?", type=positive, const=10**6, metavar="N",
+                        help="configs that mmseg ships, in the place of rows [all]")  # fmt: skip
     parser.add_argument("--one-per-architecture", action="store_true",
                         help="the first row of each, in baseline and HL")  # fmt: skip
     args = parser.parse_args(argv)
@@ -179,15 +206,25 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.only, args.arms = one_per_architecture(), args.arms or ["baseline", "hl"]
     for name in args.only or []:
         manifest.model(name)
+    if args.shipped:
+        arms = args.arms or ["baseline", "hl"]
+        todo = [(model, arm) for model in shipped(args.shipped) for arm in arms]
+    else:
+        todo = trainings(args.only, args.arms)
 
     done, failed, skipped = 0, [], {}
     with tempfile.TemporaryDirectory() as folder:
-        for model, arm in trainings(args.only, args.arms):
+        for model, arm in todo:
             if model.missing:
                 skipped[model.name] = f"needs {', '.join(model.missing)}"
                 continue
             try:
                 seconds = run(model, arm, Path(folder))
+            except UserError as error:
+                if not args.shipped:
+                    raise
+                skipped[f"{model.name} {arm}"] = str(error)
+                continue
             except Exception as error:  # the next row is to be tried, whatever this one stumbled on
                 traceback.print_exc()
                 failed.append(f"{model.name} {arm}: {error!r}")
@@ -198,7 +235,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"ok  {model.name:<34} {arm:<16} {seconds:5.1f} s", flush=True)
     for name, reason in skipped.items():
         print(f"skipped  {name}: {reason}")
-    print(f"{done} trainings of {STEPS} steps, {len(skipped)} rows skipped, {len(failed)} failed")
+    what = "refused" if args.shipped else "rows skipped"
+    print(f"{done} trainings of {STEPS} steps, {len(skipped)} {what}, {len(failed)} failed")
     if failed:
         sys.exit("error: " + "; ".join(failed))
 

@@ -6,7 +6,7 @@ python fully_supervised/test.py CONFIG work_dirs/x/iter_40000.pth [--data street
 from collections.abc import Sequence
 
 try:
-    from core.configs import load_config, without_pretrained
+    from core.configs import load_config, merge_options, without_pretrained
     from core.engine import cli
     from data.errors import DataError
     from data.roots import Roots, add_root_flag
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     cli.add_test_flags(parser)
     args = parser.parse_args(argv)
     cfg = fit_data(load_config(args.config), args.data, Roots.parse(args.data_root))
-    cfg.merge_from_dict(args.cfg_options)
+    merge_options(cfg, args.cfg_options)
     without_pretrained(cfg)  # the checkpoint holds the weights
 
     from core.engine.prepare import prepare

@@ -10,7 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 try:
-    from core.configs import load_config, scale_schedule, without_pretrained
+    from core.configs import (
+        config_revision,
+        load_config,
+        merge_options,
+        scale_schedule,
+        without_pretrained,
+    )
     from core.engine import cli
     from core.engine.launch import world_size
     from core.result import Metrics, Result
@@ -30,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     row = manifest.models().get(args.config)
     own = row.data if row else None
     cfg = row.config() if row else load_config(args.config)
+    given = {} if row else dict(config=config_revision(cfg))
     # What takes seconds to import comes after all that can be refused at once.
     from core.engine.prepare import prepare, seed_of
     from core.engine.run import train
@@ -38,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     cfg = fit_data(cfg, args.data, Roots.parse(args.data_root), own)
     data = args.data or own or data_name(cfg)
-    facts = manifest.fit_batch(cfg, row.gpus, world_size(args.launcher)) if data == own else {}
-    cfg.merge_from_dict(args.cfg_options)
+    facts = manifest.fit_batch(cfg, row.gpus, world_size(args.launcher)) if data == own else given
+    merge_options(cfg, args.cfg_options)
     if args.max_iters:
         scale_schedule(cfg, args.max_iters)
     if args.no_pretrained:
@@ -61,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                  metrics=Metrics(foreground=registry.foreground(data)),
                  command=cli.command_of(__file__, argv))  # fmt: skip
     if run := train(cfg, run):
-        print(f"{title}: mIoU {100 * run.metrics.miou:.2f} %, {work_dir}/result.json")
+        print(f"{title}: {run.outcome}, {work_dir}/result.json")
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 try:
+    from core.configs import merge_options
     from core.engine import cli
     from core.engine.launch import world_size
     from core.errors import ConfigError
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         settings, split, root, Path(work_dir), arm, weights_file=args.class_weights,
         hardness=args.hardness, pretrained=not args.no_pretrained, max_iters=args.max_iters,
         world_size=world_size(args.launcher))  # fmt: skip
-    cfg.merge_from_dict(args.cfg_options)
+    merge_options(cfg, args.cfg_options)
     seed = seed_of(cfg, args.seed)
     title = f"{name} {arm} seed {seed}"
     cfg = prepare(cfg, work_dir=work_dir, title=title, seed=seed, amp=args.amp,

@@ -59,11 +59,11 @@ def load_checkpoint(path: str | Path, map_location: str = "cpu") -> dict[str, An
     return checkpoint
 
 
-def save_atomically(checkpoint: dict[str, Any], path: str | Path) -> None:
-    """``torch.save`` through :func:`core.files.write_atomically`."""
+def to_bytes(checkpoint: dict[str, Any]) -> bytes:
+    """What ``torch.save`` writes."""
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
-    write_atomically(buffer.getvalue(), path)
+    return buffer.getvalue()
 
 
 def weights_revision(state_dict: Mapping[str, torch.Tensor]) -> str:

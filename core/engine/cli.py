@@ -16,6 +16,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from core.arms import KINDS, WEIGHTINGS, Arm, Asked
+from core.engine.launch import check_started
 from core.errors import ConfigError, UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,6 +57,37 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def seed(text: str) -> int:
+    """A seed that NumPy and torch both take.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    if not text.isdigit() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text}: give a whole number, 0 to {2**32 - 1}")
+    return int(text)
+
+
+def launcher(text: str) -> str:
+    """A launcher, if it started this process.
+
+    Raises:
+        argparse.ArgumentTypeError: it did not, or another one did.
+    """
+    try:
+        check_started(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+class _LocalRank(argparse.Action):
+    """``--local-rank`` as ``torch.distributed.launch`` passes it; torchrun sets LOCAL_RANK."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        os.environ.setdefault("LOCAL_RANK", values)
+
+
 def asked_iterations(args: argparse.Namespace) -> int | None:
     """Iterations that flags ask for, by ``--max-iters`` or ``--cfg-options``; None: not at all."""
     return args.max_iters or args.cfg_options.get("train_cfg.max_iters")
@@ -69,7 +101,10 @@ def add_test_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cfg-options", nargs="+", action=_Settings, default={},
                         metavar="KEY=VALUE", help="override settings of the config")  # fmt: skip
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none",
+                        type=launcher,
                         help="how several processes were started (torchrun: pytorch)")  # fmt: skip
+    parser.add_argument("--local-rank", "--local_rank", action=_LocalRank, dest=argparse.SUPPRESS,
+                        help=argparse.SUPPRESS)  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="the whole log on the terminal")
 
 
@@ -80,7 +115,7 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true",
                         help="go on from the latest checkpoint in the work_dir")  # fmt: skip
     parser.add_argument("--amp", action="store_true", help="mixed precision (needs a GPU)")
-    parser.add_argument("--seed", type=int, help="random seed [the config's, or 0]")
+    parser.add_argument("--seed", type=seed, help="random seed [the config's, or 0]")
     parser.add_argument("--max-iters", type=positive, metavar="N",
                         help="train N iterations; the schedule shrinks with it")  # fmt: skip
     parser.add_argument("--no-pretrained", action="store_true",
@@ -153,6 +188,16 @@ def check_twice(args: argparse.Namespace) -> None:
             )
 
 
+def duration(seconds: float) -> str:
+    """Seconds as ``42 s``, ``3 min 5 s`` or ``2 h 10 min``."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+
+
 def note(line: str) -> None:
     """Tell a person what is done otherwise than a config says; once, whatever the processes."""
     if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0":
@@ -169,6 +214,20 @@ def command_of(script: str, argv: Sequence[str] | None) -> str:
     return shlex.join([*start, *map(str, sys.argv[1:] if argv is None else argv)])
 
 
+def _check_checkout() -> None:
+    """The code that is imported is that of the script.
+
+    Raises:
+        ConfigError: an environment is active that another checkout was installed into.
+    """
+    script = Path(getattr(sys.modules["__main__"], "__file__", None) or ROOT / "x/x.py").resolve()
+    if (script.parents[1] / "core").is_dir() and script.parents[1] != ROOT:
+        raise ConfigError(
+            f"{script} would run with the code of {ROOT}: the active environment is that of "
+            "another checkout; in this one: source setup.sh"
+        )
+
+
 def main_line(main: Callable[[], None], *errors: type[Exception]) -> None:
     """Run an entry script; an error meant for the user is one line and exit code 1.
 
@@ -178,6 +237,7 @@ def main_line(main: Callable[[], None], *errors: type[Exception]) -> None:
     """
     warnings.filterwarnings("ignore", module=r"(mmseg|mmengine|mmcv|mmpretrain)\b")
     try:
+        _check_checkout()
         main()
     except (UserError, *errors) as error:
         # From a loader's worker the message comes with a traceback before it.
@@ -186,6 +246,11 @@ def main_line(main: Callable[[], None], *errors: type[Exception]) -> None:
         sys.exit(f"error: {' '.join(line.removeprefix(kind).split())}")
     except ImportError as error:
         sys.exit(f"error: {error}; set up with: source setup.sh")
+    except RuntimeError as error:
+        if "out of memory" not in str(error):
+            raise
+        sys.exit("error: the GPU's memory is exhausted: take a smaller batch (--cfg-options "
+                 "train_dataloader.batch_size=N), a smaller crop, or --amp")  # fmt: skip
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(f"error: {where}{os.strerror(error.errno) if error.errno else error}")

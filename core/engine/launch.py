@@ -20,6 +20,43 @@ def world_size(launcher: str) -> int:
     return int(os.environ.get(variables[launcher], 1)) if launcher != "none" else 1
 
 
+# By launcher: what it sets, and how it is started.
+_SETS = {
+    "pytorch": (("RANK", "WORLD_SIZE", "MASTER_ADDR"), "torchrun --nproc_per_node N"),
+    "slurm": (("SLURM_PROCID", "SLURM_NTASKS", "SLURM_NODELIST"), "srun"),
+    "mpi": (("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), "mpirun"),
+}
+# What tells, without ``--launcher``, that this process is one of several.
+_COUNTS = {
+    "pytorch": "WORLD_SIZE",
+    "slurm": "SLURM_STEP_NUM_TASKS",  # SLURM_NTASKS is set in a batch script, too
+    "mpi": "OMPI_COMM_WORLD_SIZE",
+}
+
+
+def check_started(launcher: str) -> None:
+    """That ``launcher`` started this process, and no other one.
+
+    Raises:
+        ConfigError: it did not; or none is named, and this is one of several processes, which
+            would all train the same.
+    """
+    if launcher in _SETS:
+        names, how = _SETS[launcher]
+        if missing := [name for name in names if name not in os.environ]:
+            raise ConfigError(
+                f"{launcher} is for processes that {how.split()[0]} starts, and {missing[0]} is "
+                f"not set: {how} SCRIPT … --launcher {launcher}, or leave --launcher out"
+            )
+    elif launcher == "none":
+        for name, variable in _COUNTS.items():
+            if int(os.environ.get(variable, 1)) > 1:
+                raise ConfigError(
+                    f"this is one of {os.environ[variable]} processes, which would all train the "
+                    f"same: add --launcher {name}"
+                )
+
+
 @dataclass(frozen=True)
 class Launch:
     """The start of a command.

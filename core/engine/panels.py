@@ -40,7 +40,8 @@ class Pictures:
             batch = dict(inputs=[sample["inputs"]], data_samples=[sample["data_samples"]])
             data = self.model.data_preprocessor(batch, False)
             result = self.model.predict(data["inputs"], data["data_samples"])[0]
-            pred = map_prediction(result.pred_sem_seg.data[0], self.dataset.metainfo).cpu().numpy()
+            pred = result.pred_sem_seg.data[0].long()  # floats from a head with one channel
+            pred = map_prediction(pred, self.dataset.metainfo).cpu().numpy()
             size = pred.shape[1], pred.shape[0]
             image = sample["inputs"].numpy().transpose(1, 2, 0)[..., ::-1]  # read as BGR
             pictures = dict(

@@ -6,10 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+
+from core.engine.cli import duration
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ def run_jobs(jobs: Sequence[Job], at_once: int | None = None) -> dict[str, str]:
         return {}
     cores = os.cpu_count() or 1
     at_once = at_once or (1 if _has_gpu() else min(cores, len(jobs)))
-    pool = _Pool(max(1, cores // at_once))
+    pool = _Pool(max(1, cores // at_once), at_once, len(jobs))
     with ThreadPoolExecutor(at_once) as executor:
         futures = {job.name: executor.submit(pool.train, job) for job in jobs}
         try:
@@ -60,8 +63,10 @@ def _has_gpu() -> bool:
 class _Pool:
     """Each job with its share of the cores, their progress on stderr."""
 
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
+    def __init__(self, threads: int, at_once: int = 1, total: int = 1) -> None:
+        self.threads, self.at_once, self.total = threads, at_once, total
+        self._started = 0
+        self._seconds: list[float] = []  # of each that has ended
         self._running: set[subprocess.Popen] = set()
         self._stopped = False
 
@@ -70,10 +75,23 @@ class _Pool:
         for process in list(self._running):
             process.send_signal(signal.SIGTERM)
 
+    def _left(self) -> str:
+        """How long it takes from here, after those that have ended."""
+        if not self._seconds:
+            return ""
+        to_come = self.total - len(self._seconds)
+        mean = sum(self._seconds) / len(self._seconds)
+        return f", about {duration(mean * to_come / self.at_once)} left"
+
     def train(self, job: Job) -> str | None:
         """Why it failed, None if it did not."""
         if self._stopped:
             return None
+        self._started += 1
+        if self.total > 1:
+            print(f"run {self._started} of {self.total}: {job.name}{self._left()}", file=sys.stderr,
+                  flush=True)  # fmt: skip
+        start = time.monotonic()
         job.work_dir.mkdir(parents=True, exist_ok=True)
         log = job.work_dir / "train.log"
         environment = dict(os.environ, OMP_NUM_THREADS=str(self.threads))
@@ -91,6 +109,7 @@ class _Pool:
                 last = line.strip() or last
         code = process.wait()
         self._running.discard(process)
+        self._seconds.append(time.monotonic() - start)
         if not code:
             return None
         return f"{last.removeprefix('error: ') or f'exit code {code}'} (see {log})"

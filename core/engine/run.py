@@ -54,17 +54,20 @@ def train(cfg: Config, run: Result, *, pictures: int = 4) -> Result | None:
             "another --work-dir"
         )
     runner = HLRunner.from_cfg(cfg)
+    if cfg.get("train_dataloader") is None or cfg.get("train_cfg") is None:
+        raise ConfigError("the config has no train_dataloader, or no train_cfg: nothing to train")
     runner.train()
     # The first process reads the log and all do as it says: validation is a common effort.
     logged = [read_metrics(runner.work_dir, runner.max_iters)]
     broadcast_object_list(logged)
     metrics = logged[0]
-    if not metrics:  # cut in the last validation, or none was due
+    if not metrics and cfg.get("val_dataloader"):  # cut in the last validation, or none was due
         metrics = {key: float(value) for key, value in runner.val_loop.run().items()}
     if not is_main_process():
         return None
     curves = read_curves(work_dir)
-    best = max([metrics["mIoU"] / 100, *(value for _, value in curves.get("mIoU", []))])
+    found = [metrics["mIoU"] / 100] if metrics else []
+    best = max([*found, *(value for _, value in curves.get("mIoU", []))], default=None)
     params = sum(p.numel() for p in runner.model.parameters() if p.requires_grad)
     cost = runner.message_hub.runtime_info.get("cost") or {}
     run = dataclasses.replace(
@@ -75,7 +78,8 @@ def train(cfg: Config, run: Result, *, pictures: int = 4) -> Result | None:
         weights=_last_weights(runner),
         curves=curves,
     )
-    return _finish(runner, runner.val_dataloader.dataset, metrics, run, pictures)
+    loader = runner.val_dataloader if metrics else runner.train_dataloader
+    return _finish(runner, loader.dataset, metrics, run, pictures if metrics else 0)
 
 
 def evaluate(
@@ -106,19 +110,31 @@ def evaluate(
 def _finish(runner: HLRunner, dataset: Any, metrics: dict, run: Result, pictures: int) -> Result:
     """Metrics on a data set, in percent, as ``result.json`` with shares, and pictures of it."""
     work_dir = Path(runner.work_dir)
+    miou = metrics["mIoU"] / 100 if metrics else None  # none without validation
+    stems = _draw(runner, dataset, work_dir / "pictures", pictures)
     iou = {k.removeprefix("IoU/"): _share(v) for k, v in metrics.items() if k.startswith("IoU/")}
     run = dataclasses.replace(
         run,
-        metrics=dataclasses.replace(run.metrics, miou=metrics["mIoU"] / 100, iou=iou),
+        metrics=dataclasses.replace(run.metrics, miou=miou, iou=iou),
         code=dataclasses.replace(result.this_code(), stack=versions()),
         device=device_name(),
         date=datetime.date.today().isoformat(),
         classes=tuple(dataset.metainfo["classes"]),
         palette=tuple(tuple(color) for color in dataset.metainfo["palette"]),
-        pictures=tuple(Pictures(dataset, runner.model).save(work_dir / "pictures", pictures)),
+        pictures=tuple(stems),
     )
     result.write(run, work_dir)
     return run
+
+
+def _draw(runner: HLRunner, dataset: Any, folder: Path, count: int) -> list[str]:
+    """Stems of the pictures; a run is no worse without them."""
+    try:
+        return Pictures(dataset, runner.model).save(folder, count) if count else []
+    except Exception as error:
+        runner.logger.warning("no pictures", exc_info=error)
+        runner.tell(f"no pictures are drawn: {type(error).__name__}: {error}")
+        return []
 
 
 def _last_weights(runner: HLRunner) -> Weights:

@@ -2,20 +2,67 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook, LoggerHook
 from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from mmengine.runner.checkpoint import CheckpointLoader
+from mmseg.engine.hooks import SegVisualizationHook
+from torch.utils.data import DataLoader
 
+import core.engine.loops  # noqa: F401  (registers the epoch loop)
+from core.engine import additions
 from core.engine.checkpoint import checkpoints_in, load_checkpoint
-from core.errors import CheckpointError
+from core.errors import CheckpointError, ConfigError
+from core.segmentors import HL_HEAD
+
+# What mmengine and mmseg raise when a part of a config cannot be built.
+_WRONG = (TypeError, KeyError, ValueError, AttributeError, AssertionError, IndexError,
+          NotImplementedError, ImportError, ModuleNotFoundError, RuntimeError)  # fmt: skip
+
+
+@contextlib.contextmanager
+def building(part: str) -> Iterator[None]:
+    """What mmengine raises inside is said of the config's ``part``, in a line.
+
+    Raises:
+        ConfigError: with the words of the error.
+    """
+    try:
+        yield
+    except Exception as error:
+        if type(error) not in _WRONG:  # a line for the user already, or no fault of the config
+            raise
+        words = " ".join(str(error).split()) or "no reason given"
+        kind = "no such key " if isinstance(error, KeyError) else ""
+        raise ConfigError(f"the config's {part} cannot be built: {kind}{words}") from error
 
 
 class HLRunner(Runner):
-    """``Runner`` whose checkpoints survive a kill and whose resume goes on bit by bit."""
+    """``Runner`` whose checkpoints survive a kill and whose resume goes on bit by bit.
+
+    What a run has beyond its config comes in here (:mod:`core.engine.additions`).
+    """
+
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> HLRunner:
+        """A runner of a prepared config.
+
+        Raises:
+            ConfigError: a part of it cannot be built.
+        """
+        with building("settings"):
+            return super().from_cfg(cfg)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """The log file keeps everything; the terminal shows errors and what :meth:`tell` says."""
@@ -32,10 +79,98 @@ class HLRunner(Runner):
         if self.rank == 0:
             print(line, file=sys.stderr, flush=True)
 
+    # ---- what is built
+
+    def build_model(self, model: Any) -> torch.nn.Module:
+        with building("model"):
+            return super().build_model(model)
+
+    def build_train_loop(self, loop: Any) -> Any:
+        if isinstance(loop, dict):
+            epochs = loop.get("type") == "EpochBasedTrainLoop" or loop.get("by_epoch", False)
+            sampler = (self._train_dataloader or {}).get("sampler") or {}
+            if epochs and sampler.get("type") == "InfiniteSampler":
+                raise ConfigError(
+                    "train_cfg counts epochs, but the train_dataloader's InfiniteSampler never "
+                    "ends one: give sampler=dict(type='DefaultSampler', shuffle=True)"
+                )
+            if epochs:
+                loop = {k: v for k, v in loop.items() if k != "by_epoch"}
+                loop["type"] = "ResumableEpochLoop"
+        with building("train_cfg"):
+            return super().build_train_loop(loop)
+
+    def build_dataloader(self, dataloader: Any, *args: Any, **kwargs: Any) -> DataLoader:
+        training = dataloader is self._train_dataloader
+        name = "train_dataloader" if training else "val_dataloader or test_dataloader"
+        with building(name):
+            if isinstance(dataloader, dict):
+                dataloader = additions.loader(dataloader, training=training)
+            return super().build_dataloader(dataloader, *args, **kwargs)
+
+    def build_evaluator(self, evaluator: Any) -> Any:
+        with building("evaluator"):
+            if isinstance(evaluator, (dict, list)):
+                evaluator = additions.evaluator(evaluator)
+            return super().build_evaluator(evaluator)
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        with building("optim_wrapper"):
+            return super().build_optim_wrapper(optim_wrapper)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        with building("param_scheduler"):
+            return super().build_param_scheduler(scheduler)
+
+    def build_log_processor(self, log_processor: Any) -> Any:
+        with building("log_processor"):
+            return super().build_log_processor(dict(log_processor, by_epoch=False))
+
+    def build_visualizer(self, visualizer: Any = None) -> Any:
+        if visualizer is None or isinstance(visualizer, dict):
+            visualizer = additions.visualizer(visualizer, self.cfg.get("vis_backends"))
+        with building("visualizer"):
+            return super().build_visualizer(visualizer)
+
+    def register_hooks(self, default_hooks: Any = None, custom_hooks: Any = None) -> None:
+        train = self._train_loop if isinstance(self._train_loop, dict) else {}
+        custom = additions.custom_hooks(
+            custom_hooks,
+            title=self.cfg.get("title", ""),
+            max_iters=train.get("max_iters", 0),
+            panels=bool(self._train_dataloader and self._val_dataloader),
+        )
+        with building("default_hooks"):
+            default = additions.default_hooks(default_hooks, train)
+            self.register_default_hooks(default)
+        with building("custom_hooks"):
+            self.register_custom_hooks(custom)
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """mmengine's, but a hook that only shows something cannot end a run: it is left out from
+        there on, with a line."""
+        for hook in list(self._hooks):
+            if not hasattr(hook, fn_name):
+                continue
+            if not _only_shows(hook):
+                getattr(hook, fn_name)(self, **kwargs)
+                continue
+            try:
+                getattr(hook, fn_name)(self, **kwargs)
+            except Exception as error:
+                self._hooks.remove(hook)
+                self.logger.warning("left out", exc_info=error)
+                words = " ".join(str(error).split())
+                self.tell(f"{type(hook).__name__} is left out from here on, the run goes on: "
+                          f"{type(error).__name__}: {words}")  # fmt: skip
+
+    # ---- processes
+
     def setup_env(self, env_cfg: dict) -> None:
         """Without a GPU the processes meet through gloo; mmengine would ask for a CUDA device."""
         if self.distributed and not torch.cuda.is_available():
             if not torch.distributed.is_initialized():
+                _name_processes(self.launcher)
                 torch.distributed.init_process_group("gloo")
         super().setup_env(env_cfg)
 
@@ -47,12 +182,14 @@ class HLRunner(Runner):
             )
         return super().wrap_model(model_wrapper_cfg, model)
 
+    # ---- checkpoints
+
     def load_or_resume(self) -> None:
-        """Resume from the latest readable checkpoint; a damaged one is named and skipped."""
-        if not self._resume or self._load_from is not None or self._has_loaded:
-            super().load_or_resume()
+        """Resume from the latest readable checkpoint of the work_dir; a damaged one is named and
+        skipped. Where there is none, ``load_from`` gives the weights to begin with."""
+        if self._has_loaded:
             return
-        found = checkpoints_in(self.work_dir)
+        found = checkpoints_in(self.work_dir) if self._resume else []
         for path in found:
             try:
                 checkpoint = load_checkpoint(path)
@@ -66,7 +203,74 @@ class HLRunner(Runner):
             return
         if found:
             self.tell(f"no checkpoint in {self.work_dir} can be read; starting afresh")
+        if self._load_from is not None:
+            self._resume = False  # the weights of another run, not its state
+            self.load_checkpoint(self._load_from)
 
     def resume(self, filename: str, **kwargs: Any) -> None:
         kwargs["map_location"] = "cpu"  # the GPU holds the model already
         super().resume(filename, **kwargs)
+
+    def load_checkpoint(self, filename: str, map_location: Any = "cpu", **_: Any) -> dict:
+        """The tensors of a file that fit the model; to go on with a run, all must.
+
+        Raises:
+            CheckpointError: the file is missing or damaged.
+            ConfigError: none fits, or, on resume, not all.
+        """
+        checkpoint = CheckpointLoader.load_checkpoint(filename, map_location)
+        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        state = checkpoint.get("state_dict", checkpoint)
+        state = {key.removeprefix("module."): value for key, value in state.items()}
+        own = model.state_dict()
+        fits = {k: v for k, v in state.items()
+                if k in own and getattr(v, "shape", None) == own[k].shape}  # fmt: skip
+        if not fits or (self._resume and fits.keys() != own.keys() | state.keys()):
+            odd = sorted((own.keys() | state.keys()) - fits.keys())
+            raise ConfigError(
+                f"{filename}: is of another network: {len(fits)} of {len(own)} tensors fit, and "
+                f"not {odd[0] if odd else 'one'}"
+            )
+        if not self._resume:
+            self._tell_what_fits(filename, state.keys(), fits.keys(), own.keys())
+        model.load_state_dict(fits, strict=False)
+        self._has_loaded = True
+        return checkpoint
+
+    def _tell_what_fits(self, filename: str, state: Any, fits: Any, own: Any) -> None:
+        left = [key for key in state if key not in fits]
+        new = [key for key in own if key not in fits and not key.startswith(f"{HL_HEAD}.")]
+        line = f"load_from {filename}: {len(fits)} tensors"
+        if left:
+            line += f"; {len(left)} of the file fit nowhere, e.g. {left[0]}"
+        if new:
+            line += f"; {len(new)} of the network begin at random, e.g. {new[0]}"
+        self.tell(line)
+
+
+def _only_shows(hook: Hook) -> bool:
+    return isinstance(hook, (LoggerHook, SegVisualizationHook)) or getattr(
+        hook, "only_shows", False
+    )
+
+
+def _name_processes(launcher: str) -> None:
+    """The variables by which torch knows the processes, from those of srun or mpirun."""
+    names = dict(slurm=("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
+                 mpi=("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
+                      "OMPI_COMM_WORLD_LOCAL_RANK"))  # fmt: skip
+    for ours, theirs in zip(("RANK", "WORLD_SIZE", "LOCAL_RANK"), names.get(launcher, ()),
+                            strict=False):  # fmt: skip
+        os.environ[ours] = os.environ[theirs]
+    if launcher == "slurm" and "MASTER_ADDR" not in os.environ:
+        try:
+            nodes = subprocess.run(
+                ["scontrol", "show", "hostname", os.environ["SLURM_NODELIST"]],
+                capture_output=True, text=True, check=True)  # fmt: skip
+        except (OSError, subprocess.SubprocessError) as error:
+            raise ConfigError(f"--launcher slurm: scontrol does not say which machines there are "
+                              f"({error}); set MASTER_ADDR") from error  # fmt: skip
+        os.environ["MASTER_ADDR"] = nodes.stdout.split()[0]
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    os.environ.setdefault("MASTER_PORT", "29500")

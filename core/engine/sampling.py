@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dataset import InfiniteSampler
+from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmseg.registry import DATA_SAMPLERS, DATASETS
 from torch.utils.data import Dataset
 
@@ -60,10 +60,30 @@ def same_random_state() -> Iterator[None]:
 class PositionSampler(InfiniteSampler):
     """``InfiniteSampler`` that yields ``(seed, position, index)``, positions over all ranks."""
 
+    gives_positions = True  # for SeededDataset
+
     def _indices_of_rank(self) -> Iterator[tuple[int, int, Any]]:
         stream = enumerate(self._infinite_indices())
         for position, index in itertools.islice(stream, self.rank, None, self.world_size):
             yield self.seed, position, index
+
+
+@DATA_SAMPLERS.register_module()
+class EpochPositionSampler(DefaultSampler):
+    """``DefaultSampler`` that yields ``(seed, position, index)``, positions over ranks and epochs.
+
+    Attributes:
+        start: samples of this process to leave out at the beginning of the epoch, which a run that
+            goes on has seen.
+    """
+
+    gives_positions = True
+    start = 0
+
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        first = self.epoch * self.total_size + self.rank
+        for i, index in itertools.islice(enumerate(super().__iter__()), self.start, None):
+            yield self.seed, first + i * self.world_size, index
 
 
 class _Wrapped(Dataset):

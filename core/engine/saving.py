@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmseg.registry import HOOKS
 
 from core.engine.checkpoint import checkpoints_in, iteration_of, to_plain
@@ -46,6 +46,7 @@ class FiniteLossHook(Hook):
 class ResumableCheckpointHook(CheckpointHook):
     """``CheckpointHook`` that prunes after it wrote, and saves all that a resume needs.
 
+    Intervals in epochs are kept as the iterations that these take; files are ``iter_N.pth``.
     Adds ``random_states`` (one entry a process) to the checkpoint, and puts them back before the
     first step after a resume: the loaders are made by then, and they draw too. Validation leaves
     the generators as they were, so that it does not matter at which side of it a run was cut.
@@ -53,12 +54,24 @@ class ResumableCheckpointHook(CheckpointHook):
 
     priority = "VERY_LOW"  # after the hooks that change what is saved
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, by_epoch: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs, by_epoch=False, backend_args=dict(backend="atomic"))
         self._resumed_state: dict | None = None
+        self._in_epochs = by_epoch
+
+    def before_train(self, runner: Runner) -> None:
+        super().before_train(runner)
+        self._per_epoch = None
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):
+            self._per_epoch = len(runner.train_loop.dataloader)
+            if self._in_epochs:
+                self.interval *= self._per_epoch
+                self.save_begin *= self._per_epoch
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         self._states = all_gather_object(random_state())
+        if self._per_epoch:
+            meta = dict(meta, epoch=step // self._per_epoch)  # mmengine counts it after the step
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info("last_ckpt", self.last_ckpt)
@@ -100,6 +113,11 @@ class ResumableCheckpointHook(CheckpointHook):
             )
         else:
             self._resumed_state = states[get_rank()]
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        # An epoch's loader draws a number when it is made: between two epochs, after the state.
+        if self._per_epoch and runner.iter % self._per_epoch == 0:
+            self.before_train_iter(runner, 0)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         if self._resumed_state is not None:

@@ -6,10 +6,11 @@ A track says which runs there are, where their data lie and what the report show
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from core.arms import KINDS, Arm
@@ -18,6 +19,11 @@ from core.engine.launch import Launch
 from core.engine.pool import Job, run_jobs
 from core.errors import ConfigError, ResultError
 from core.result import Failed, Result, finished
+
+# Settings that leave what is trained as it is.
+_IDLE = re.compile(r"default_hooks\.|vis|log_|env_cfg\.|\w+_dataloader\.(num|persistent)_workers")
+# Which arm a training is of, is said once.
+_ARM_FLAGS = {"--weighting", "--hl", "--no-hl", "--sup-only", "--options", "--hl-options"}
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ class Run:
         work_dir: where it goes.
         asked: iterations, None: those of its config.
         flags: of the training script, beyond those that every run has.
+        config: revision of a config that may change from one call to the next.
+        further: flags that ``--train-args`` adds.
     """
 
     label: str
@@ -41,6 +49,8 @@ class Run:
     asked: int | None = None
     title: str = ""
     flags: tuple[str, ...] = field(default=(), compare=False)
+    config: str | None = field(default=None, compare=False)
+    further: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def name(self) -> str:
@@ -59,7 +69,18 @@ class Run:
         Raises:
             ResultError: what lies there is of another training.
         """
-        return finished(self.work_dir, self.asked, self.arm, self.network)
+        found = finished(self.work_dir, self.asked, self.arm, self.network)
+        if found is None:
+            return None
+        remedy = "name another --out, or delete that folder"
+        if self.config and found.facts.get("config", self.config) != self.config:
+            raise ResultError(f"{self.work_dir} is of the config as it was before it was changed: "
+                              f"{remedy}")  # fmt: skip
+        then, now = _settings(shlex.split(found.command)), _settings(self.further)
+        if found.command and then != now:
+            raise ResultError(f"{self.work_dir} was trained with {then or 'no settings'}, now "
+                              f"{now or 'none'} are asked by --train-args: {remedy}")  # fmt: skip
+        return found
 
     def failed(self, error: str) -> Failed:
         """What a table says of it if it did not end well."""
@@ -144,7 +165,10 @@ def sweep(
         raise ConfigError("two different trainings would go to one folder: name them one by one")
     if any(run.arm.weighting == "collected" for run in runs) and not args.hardness:
         raise ConfigError("the arm collected needs the folder of its maps: --hardness DIR")
-    further = shlex.split(args.train_args)
+    further = tuple(shlex.split(args.train_args))
+    if named := _ARM_FLAGS & {word.partition("=")[0] for word in further}:
+        raise ConfigError(f"--train-args {min(named)}: name arms with --arms, such as 'hl c=0.5'")
+    runs = [replace(run, further=further) for run in runs]
     trainings, evaluations = {}, {}
     for run in runs:
         if run.result() is None:
@@ -177,6 +201,21 @@ def sweep(
         write(failed)
         errors |= {run.name: reason for run, reason in failed.items()}
     sys.exit(1 if errors else 0)
+
+
+def _settings(command: Sequence[str]) -> str:
+    """The flags of a command that make it another training, beside those that a run states."""
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    for flag in ("--cfg-options", "--set"):
+        parser.add_argument(flag, nargs="+", action="extend", default=[])
+    for flag in ("--amp", "--no-pretrained"):
+        parser.add_argument(flag, action="store_true")
+    known = vars(parser.parse_known_args(command)[0])
+    known["cfg_options"] = [pair for pair in known["cfg_options"] if not _IDLE.match(pair)]
+    found = {key: sorted(v) if isinstance(v, list) else v for key, v in known.items() if v}
+    words = [(f"--{key.replace('_', '-')}", *(v if isinstance(v, list) else ()))
+             for key, v in found.items()]  # fmt: skip
+    return " ".join(word for group in words for word in group)
 
 
 def _why_not(run: Run, errors: Mapping[str, str]) -> str | None:

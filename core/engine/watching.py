@@ -1,4 +1,5 @@
-"""Hooks that show what a run does: cost, progress, panels. None changes what is trained."""
+"""Hooks that show what a run does: cost, progress, panels. None changes what is trained, and none
+can end it (``only_shows``: see :meth:`core.engine.runner.HLRunner.call_hook`)."""
 
 from __future__ import annotations
 
@@ -15,8 +16,12 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from core.analysis.colors import panel
+from core.engine.cli import duration
 from core.engine.panels import Pictures
 from core.engine.sampling import same_random_state
+
+# mIoU, and what a config measures beside it.
+_SHOWN = ("mIoU", "mDice", "mFscore")
 
 
 @HOOKS.register_module()
@@ -29,6 +34,7 @@ class CostHook(Hook):
     """
 
     WARMUP = 10
+    only_shows = True
 
     def before_run(self, runner: Runner) -> None:
         self._seconds: list[float] = []
@@ -69,6 +75,7 @@ class ProgressHook(Hook):
     """
 
     priority = "LOW"
+    only_shows = True
 
     def __init__(self, title: str = "", interval: int = 0) -> None:
         self.title, self.interval = title, interval
@@ -110,10 +117,9 @@ class ProgressHook(Hook):
         self._write(f"{self.title}: {done}/{total} batches, {duration(left)} left", done == total)
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        if metrics and "mIoU" in metrics:
-            self._write(
-                f"{self.title}: mIoU {metrics['mIoU']:.2f} at iteration {runner.iter}", last=True
-            )
+        if found := {k: v for k, v in (metrics or {}).items() if k in _SHOWN}:
+            words = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
+            self._write(f"{self.title}: {words} at iteration {runner.iter}", last=True)
 
     def _write(self, line: str, last: bool) -> None:
         if is_main_process():
@@ -123,22 +129,14 @@ class ProgressHook(Hook):
             )
 
 
-def duration(seconds: float) -> str:
-    """Seconds as ``42 s``, ``3 min 5 s`` or ``2 h 10 min``."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
-
-
 @HOOKS.register_module()
 class PanelHook(Hook):
     """Every ``interval`` iterations a TensorBoard image: input, label, prediction, HL map.
 
     The same validation image each time, so that one sees the map settle.
     """
+
+    only_shows = True
 
     def __init__(self, interval: int = 500) -> None:
         self.interval = interval

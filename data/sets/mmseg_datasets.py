@@ -33,6 +33,12 @@ class CamVidDataset(BaseSegDataset):
         kwargs.setdefault("metainfo", dict(classes=camvid.CLASSES))
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
 
+    @staticmethod
+    def plain(dataset: dict) -> dict:
+        """The config of the data set in mmseg's own terms, for a process without this class: void
+        is a class that is ignored."""
+        return _plain(dataset, CamVidDataset, ignore_index=len(camvid.CLASSES))
+
     def filter_data(self) -> list[dict]:
         """The images of the sequences asked for, all by default.
 
@@ -119,3 +125,15 @@ class TotalTextDataset(BaseSegDataset):
 
     def __init__(self, img_suffix: str = ".jpg", seg_map_suffix: str = ".png", **kwargs) -> None:
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
+
+    @staticmethod
+    def plain(dataset: dict) -> dict:
+        """The config of the data set in mmseg's own terms, for a process without this class."""
+        return _plain(dataset, TotalTextDataset)
+
+
+def _plain(dataset: dict, cls: type[BaseSegDataset], **more: int) -> dict:
+    suffixes = dict(img_suffix=".jpg", seg_map_suffix=".png")
+    metainfo = {key: [*map(list, v)] if key == "palette" else list(v)
+                for key, v in cls.METAINFO.items()}  # fmt: skip
+    return dict(suffixes) | dataset | dict(type="BaseSegDataset", metainfo=metainfo, **more)

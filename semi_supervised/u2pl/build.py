@@ -9,7 +9,14 @@ from pathlib import Path
 from mmengine.config import Config
 
 from core.arms import Arm
-from core.configs import add_import, load_config, set_data, set_data_root, without_pretrained
+from core.configs import (
+    add_import,
+    keep_few,
+    load_config,
+    set_data,
+    set_data_root,
+    without_pretrained,
+)
 from core.convert import why_not
 from core.engine.checkpoint import checkpoints_in
 from core.engine.sampling import checked
@@ -107,6 +114,7 @@ def build_config(
         size=settings.dataset.train.crop.size,
     )
     set_data_root(cfg, root)
+    keep_few(cfg)
     labeled, unlabeled = _datasets(cfg, settings, split, work_dir)
     student = None
     if arm.weighting != "ce":
@@ -186,10 +194,10 @@ def _datasets(cfg: Config, settings: Settings, split: Split, work_dir: Path) -> 
 def _set_loader(cfg: Config, settings: Settings, labeled: dict, unlabeled: dict | None) -> None:
     """Pairs of labeled and unlabeled images, or labeled ones alone."""
     if unlabeled is None:
-        dataset, sampler = labeled, "InfiniteSampler"  # prepare() makes the two seeded
+        dataset, sampler = labeled, "InfiniteSampler"
     else:
         dataset = dict(type="PairDataset", labeled=checked(labeled), unlabeled=checked(unlabeled))
-        dataset, sampler = dict(type="SeededDataset", dataset=dataset), "PairSampler"
+        sampler = "PairSampler"
     cfg.train_dataloader = dict(
         batch_size=settings.dataset.batch_size,
         num_workers=settings.dataset.workers,

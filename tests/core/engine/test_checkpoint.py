@@ -11,7 +11,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from core.engine.checkpoint import (
     checkpoints_in,
     load_checkpoint,
-    save_atomically,
+    to_bytes,
     to_plain,
     weights_revision,
 )
@@ -28,7 +28,9 @@ class Malicious:
 
 
 def test_round_trip(tmp_path):
-    save_atomically(dict(state_dict=dict(a=torch.arange(3)), meta=dict(iter=3)), tmp_path / "a.pth")
+    write_atomically(
+        to_bytes(dict(state_dict=dict(a=torch.arange(3)), meta=dict(iter=3))), tmp_path / "a.pth"
+    )
     loaded = load_checkpoint(tmp_path / "a.pth")
     assert torch.equal(loaded["state_dict"]["a"], torch.arange(3))
     assert loaded["meta"] == dict(iter=3)
@@ -55,7 +57,7 @@ def test_an_old_style_pickle_is_not_run_either(tmp_path):
 @pytest.mark.parametrize("keep", [0, 100, 0.5, 0.99])
 def test_truncated_files_are_named(keep, tmp_path):
     path = tmp_path / "cut.pth"
-    save_atomically(dict(state_dict=dict(a=torch.randn(1000))), path)
+    write_atomically(to_bytes(dict(state_dict=dict(a=torch.randn(1000)))), path)
     content = path.read_bytes()
     path.write_bytes(content[: int(keep if keep == 0 or keep > 1 else keep * len(content))])
     with pytest.raises(CheckpointError, match=r"cut\.pth: damaged"):

@@ -9,7 +9,6 @@ import time
 import numpy as np
 import pytest
 import torch
-from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from mmseg.registry import MODELS
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -20,6 +19,7 @@ from core.convert import to_hl
 from core.engine import run
 from core.engine.checkpoint import checkpoints_in, load_checkpoint, weights_revision
 from core.engine.prepare import prepare
+from core.engine.runner import HLRunner
 from core.engine.sampling import SeededDataset
 from core.errors import ConfigError, NotFinite
 from core.export import export_checkpoint
@@ -121,7 +121,7 @@ def test_resumed_run_equals_the_uninterrupted_one(kind, cut, config, killed, tmp
     work_dir = tmp_path / "cut"
     for stop in (cut, cut + 3):
         cfg = config(work_dir, kind=kind, resume=True)
-        cfg.custom_hooks.append(dict(type="KillHook", step=stop))
+        cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type="KillHook", step=stop)]
         with pytest.raises(killed):
             run.train(cfg, RUN, pictures=1)
     run.train(config(work_dir, kind=kind, resume=True), RUN, pictures=1)
@@ -141,7 +141,7 @@ def test_samples_do_not_depend_on_workers(config, tmp_path):
     for workers in (0, 2):
         cfg = config(tmp_path / str(workers))
         cfg.train_dataloader.num_workers = workers
-        loaders.append(iter(Runner.build_dataloader(cfg.train_dataloader, seed=0)))
+        loaders.append(iter(HLRunner.from_cfg(cfg).build_train_loop(cfg.train_cfg).dataloader))
     for _ in range(5):
         a, b = next(loaders[0]), next(loaders[1])
         assert all(torch.equal(x, y) for x, y in zip(a["inputs"], b["inputs"], strict=True))
@@ -174,7 +174,7 @@ def test_work_dir_with_checkpoints_is_not_overwritten(finished, config):
 
 def test_nan_stops_and_keeps_the_last_good_checkpoint(config, tmp_path):
     cfg = config(tmp_path)
-    cfg.custom_hooks.append(dict(type="PoisonHook", step=5))
+    cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type="PoisonHook", step=5)]
     with pytest.raises(NotFinite, match=r"at iteration 5; the last good checkpoint is .*iter_3"):
         run.train(cfg, RUN)
     assert [p.name for p in checkpoints_in(tmp_path)] == ["iter_3.pth"]
@@ -268,7 +268,6 @@ def test_a_killed_process_goes_on_as_if_nothing_was(number, finished, config, tm
     work_dir = tmp_path / "work"
     cfg = config(work_dir, resume=True)
     cfg.default_hooks.checkpoint.interval = 2
-    cfg.custom_hooks = [h for h in cfg.custom_hooks if h["type"] != "PanelHook"]
     process = start(cfg, tmp_path)
     wait_for(lambda: checkpoints_in(work_dir), process)
     process.send_signal(number)
@@ -291,7 +290,6 @@ def test_two_processes_train_and_write_one_result(config, tmp_path):
     cfg = config(tmp_path / "two")
     cfg.launcher = "pytorch"
     cfg.train_cfg.max_iters = 3
-    cfg.custom_hooks = [h for h in cfg.custom_hooks if h["type"] != "PanelHook"]
     process = start(cfg, tmp_path, "-m", "torch.distributed.run", "--standalone",
                     "--nproc_per_node=2")  # fmt: skip
     error = process.communicate(timeout=240)[1]

@@ -77,7 +77,7 @@ def test_a_dry_run_prints_commands_and_reads_no_data(runs, call_sweep, capsys):
 
 def test_a_failed_run_is_reported_and_not_evaluated(runs, call_sweep):
     def evaluate(run, trained):
-        assert trained == (run is runs[1])
+        assert trained == (run == runs[1])
         return Evaluation("eval.py", (str(run.work_dir),), run.work_dir / "targets")
 
     name = runs[1].name

@@ -1,0 +1,204 @@
+"""What a run has beyond its config: merged with the config's own, or refused by name."""
+
+import pytest
+from mmengine.config import ConfigDict
+from mmengine.hooks import Hook
+from mmseg.registry import HOOKS
+
+import core.engine.run  # noqa: F401  (registers hooks and metrics)
+from core.engine import additions
+from core.engine.prepare import prepare
+from core.engine.runner import HLRunner
+from core.errors import ConfigError
+
+
+def types(nodes):
+    return [node["type"] for node in nodes]
+
+
+def test_backends_and_hooks_stand_beside_the_users_own():
+    mine = dict(type="WandbVisBackend", init_kwargs=dict(project="mine"))
+    made = additions.visualizer(dict(type="V", alpha=0.3, vis_backends=[mine]), None)
+    assert made["alpha"] == 0.3 and made["vis_backends"][0] == mine
+    assert types(made["vis_backends"])[1:] == ["LocalVisBackend", "TensorboardVisBackend"]
+    # mmseg's own visualizer does not see what a config sets as vis_backends alone
+    made = additions.visualizer(dict(type="V", vis_backends=[dict(type="LocalVisBackend")]), [mine])
+    assert types(made["vis_backends"]) == [
+        "LocalVisBackend", "WandbVisBackend", "TensorboardVisBackend"]  # fmt: skip
+    hooks = additions.custom_hooks([dict(type="EMAHook")], title="t", max_iters=30, panels=True)
+    assert types(hooks) == ["EMAHook", "FiniteLossHook", "CostHook", "ProgressHook", "StopHook",
+                            "PanelHook"]  # fmt: skip
+    assert hooks[3]["title"] == "t" and hooks[5]["interval"] == 10
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (dict(type="IoUMetric", iou_metrics=["mDice"], ignore_index=9),
+         dict(type="ClassIoUMetric", iou_metrics=["mDice", "mIoU"], ignore_index=9)),
+        (dict(type="IoUMetric"), dict(type="ClassIoUMetric", iou_metrics=["mIoU"])),
+        ([dict(type="CityscapesMetric")],
+         [dict(type="CityscapesMetric"), dict(type="ClassIoUMetric", iou_metrics=["mIoU"])]),
+        (dict(metrics=[dict(type="IoUMetric", iou_metrics="mFscore")]),
+         dict(metrics=[dict(type="ClassIoUMetric", iou_metrics=["mFscore", "mIoU"])])),
+        (dict(metrics=dict(type="CityscapesMetric")),
+         dict(metrics=[dict(type="CityscapesMetric"),
+                       dict(type="ClassIoUMetric", iou_metrics=["mIoU"])])),
+    ],
+)  # fmt: skip
+def test_metrics_stay_and_miou_is_among_them(given, expected):
+    given = ConfigDict(dict(e=given)).e
+    assert additions.evaluator(given) == expected
+
+
+def test_depth_is_refused():
+    with pytest.raises(ConfigError, match="DepthMetric: this is for segmentation"):
+        additions.evaluator(dict(type="DepthMetric"))
+
+
+def test_checkpoints_are_written_by_ours_in_the_users_intervals():
+    hooks = additions.default_hooks(
+        dict(checkpoint=dict(type="CheckpointHook", by_epoch=True, interval=3, save_best="mIoU"),
+             timer=dict(type="IterTimerHook")), dict(val_interval=5))  # fmt: skip
+    assert hooks["checkpoint"] == dict(
+        type="ResumableCheckpointHook", by_epoch=True, interval=3, save_best="mIoU")  # fmt: skip
+    assert hooks["timer"] == dict(type="IterTimerHook")
+    hooks = additions.default_hooks(None, dict(val_interval=5))
+    assert hooks["checkpoint"] == dict(type="ResumableCheckpointHook", interval=5)
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "words"),
+    [
+        (None, "checkpoint=None: a run saves"),
+        (dict(type="MyHook"), "type=MyHook: a run saves with a hook of its own"),
+        (dict(filename_tmpl="a_{}.pth"), r"checkpoint\.filename_tmpl: a run writes iter_N"),
+        (dict(out_dir="elsewhere"), r"checkpoint\.out_dir: a run writes"),
+    ],
+)
+def test_what_a_resume_would_not_find_is_refused(checkpoint, words):
+    with pytest.raises(ConfigError, match=words):
+        additions.default_hooks(dict(checkpoint=checkpoint), {})
+
+
+@pytest.fixture
+def runner(tiny_config, tiny_data, tmp_path, fresh_mmengine):
+    def make(**options):
+        cfg = tiny_config()
+        cfg.merge_from_dict(tiny_data)
+        cfg.train_cfg.max_iters = 3
+        cfg.merge_from_dict(options)
+        return HLRunner.from_cfg(prepare(cfg, work_dir=tmp_path, title="t", seed=0))
+
+    return make
+
+
+@HOOKS.register_module()
+class FailingHook(Hook):
+    def after_train_iter(self, runner, *_, **__) -> None:
+        raise TypeError("no ink")
+
+
+def test_a_hook_that_only_shows_cannot_end_a_run(runner, monkeypatch, capsys):
+    run = runner()
+    shown = next(h for h in run.hooks if type(h).__name__ == "ProgressHook")
+    monkeypatch.setattr(shown, "after_train_iter", lambda *_, **__: 1 / 0)
+    run.train()
+    assert run.iter == 3 and shown not in run.hooks
+    told = [line for line in capsys.readouterr().err.splitlines() if "is left out" in line]
+    assert told == ["ProgressHook is left out from here on, the run goes on: ZeroDivisionError: "
+                    "division by zero"]  # fmt: skip
+
+
+def test_a_hook_of_the_user_that_fails_ends_it(runner):
+    with pytest.raises(TypeError, match="no ink"):
+        runner(custom_hooks=[dict(type="FailingHook")]).train()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"model.decode_head.chanels": 3}, "model cannot be built: .*'chanels'"),
+        ({"model.backbone.type": "ResNet1c"}, "model cannot be built: .*ResNet1c"),
+        ({"optim_wrapper.optimizer.lrr": 1}, "optim_wrapper cannot be built: .*'lrr'"),
+        ({"param_scheduler": [dict(type="Poly")]}, "param_scheduler cannot be built: .*Poly"),
+        ({"train_dataloader.dataset.type": "X"}, "train_dataloader cannot be built: .*X"),
+        ({"train_cfg.val_intervall": 3}, "train_cfg cannot be built: .*'val_intervall'"),
+        ({"custom_hooks": [dict(type="NoHook")]}, "custom_hooks cannot be built: .*NoHook"),
+        ({"visualizer": dict(type="V")}, "visualizer cannot be built: .*V"),
+        ({"val_evaluator": None}, "settings cannot be built: val_dataloader, val_cfg, and val_e"),
+        ({"train_cfg": dict(by_epoch=True, max_epochs=1)}, "InfiniteSampler never ends one"),
+    ],
+)
+def test_what_cannot_be_built_is_told_by_its_part(options, words, runner):
+    with pytest.raises(ConfigError, match=words):
+        runner(**options).train()
+
+
+def test_epochs_are_saved_and_resumed_exactly(tiny_config, tiny_data, tmp_path, fresh_mmengine,
+                                              killed):  # fmt: skip
+    """8 images, 4 steps an epoch, 2 epochs: cut in the middle of either, the weights are those of
+    the undisturbed run; checkpoints come where an epoch ends."""
+    import torch
+
+    from core.engine.checkpoint import checkpoints_in, load_checkpoint
+
+    def run(name, stop=None, **more):
+        fresh_mmengine()
+        cfg = tiny_config()
+        cfg.merge_from_dict(tiny_data)
+        cfg.train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=2, val_interval=2)
+        cfg.train_dataloader.sampler = dict(type="DefaultSampler", shuffle=True)
+        cfg.default_hooks.checkpoint = dict(
+            type="CheckpointHook", interval=1, by_epoch=True, **more
+        )
+        if stop:
+            cfg.custom_hooks = [dict(type="KillHook", step=stop)]
+        made = HLRunner.from_cfg(prepare(cfg, work_dir=tmp_path / name, resume=True, seed=0))
+        made.train()
+        return made
+
+    run("whole")
+    assert [p.name for p in checkpoints_in(tmp_path / "whole")] == ["iter_8.pth", "iter_4.pth"]
+    for stop in (3, 6):
+        with pytest.raises(killed):
+            run("cut", stop, save_begin=0)
+    hook = next(h for h in run("cut").hooks if type(h).__name__ == "ResumableCheckpointHook")
+    assert hook.interval == 4
+    for name in ("iter_4.pth", "iter_8.pth"):
+        a, b = (load_checkpoint(tmp_path / w / name)["state_dict"] for w in ("whole", "cut"))
+        assert all(torch.equal(a[key], b[key]) for key in a), name
+
+
+def test_a_stop_within_an_epoch_goes_on_there(tiny_config, tiny_data, tmp_path, fresh_mmengine):
+    import torch
+
+    from core.engine.checkpoint import load_checkpoint
+
+    def run(name, saved=None):
+        fresh_mmengine()
+        cfg = tiny_config()
+        cfg.merge_from_dict(tiny_data)
+        cfg.train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=2, val_interval=2)
+        cfg.train_dataloader.sampler = dict(type="DefaultSampler", shuffle=True)
+        cfg.default_hooks.checkpoint = dict(type="CheckpointHook", interval=1)
+        made = HLRunner.from_cfg(prepare(cfg, work_dir=tmp_path / name, resume=True, seed=0))
+        hook = next(h for h in made.hooks if type(h).__name__ == "ResumableCheckpointHook")
+        after = hook.after_train_iter
+
+        def stop(runner, *args, **kwargs):
+            after(runner, *args, **kwargs)
+            if runner.iter + 1 == saved:
+                hook.save_now(runner, saved)
+                raise KeyboardInterrupt
+
+        hook.after_train_iter = stop
+        made.train()
+
+    run("whole")
+    for step in (3, 6):
+        with pytest.raises(KeyboardInterrupt):
+            run("cut", step)
+    run("cut")
+    a, b = (load_checkpoint(tmp_path / w / "iter_8.pth")["state_dict"] for w in ("whole", "cut"))
+    assert all(torch.equal(a[key], b[key]) for key in a)
