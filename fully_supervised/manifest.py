@@ -59,6 +59,7 @@ class Model:
         if self.max_iters:
             scale_schedule(cfg, self.max_iters)
         cfg.merge_from_dict(copy.deepcopy(dict(self.change)))
+        _decay_in_warm_up(cfg)
         return cfg
 
 
@@ -129,6 +130,15 @@ def fit_batch(cfg: Config, published_gpus: int, gpus: int) -> dict[str, float]:
         cfg.optim_wrapper.optimizer.lr *= factor
         scale_schedule(cfg, round(cfg.train_cfg.max_iters / factor))
     return dict(batch_size=each * gpus, published_batch_size=published, lr_factor=factor)
+
+
+def _decay_in_warm_up(cfg: Config) -> None:
+    """In place: the decay begins at 0 and is multiplied by the warm-up's factor, as in mmseg 0.x,
+    which the authors used; in mmseg 1.x it begins where the warm-up ends."""
+    warm_up, *others = cfg.param_scheduler
+    for decay in others:
+        if warm_up["type"] == "LinearLR" and decay["begin"] == warm_up["end"]:
+            decay["begin"] = 0
 
 
 def _path(name: str) -> str:
