@@ -23,7 +23,7 @@ DIFFERS = {
     ("cityscapes/upernet_convnext-b", "model.backbone.type"): CONVNEXT,
     ("ade20k/upernet_convnext-b-640", "model.backbone.type"): CONVNEXT,
 }
-# mmengine's decay and warm-up end one iteration sooner than mmseg 0.x's, and in a warm-up the decay's
+# mmengine's decay and warm-up end one iteration sooner than mmseg 0.x's, and in a warm-up its
 # lowest rate is not damped: relative, of the sum and of the highest rate.
 RATES = 5e-5
 
