@@ -81,7 +81,13 @@ KINDS = {
     for kind in (
         Kind("sup-only", "SupOnly", ("#7a1f2f", "#c04545"), weighting="ce"),
         Kind("baseline", "Baseline (CE)", ("#70757c", "#a3a9b1"), weighting="ce"),
-        Kind("balanced", "Balanced CE", ("#2e7d4f", "#6cc08f"), is_rival=True),
+        Kind(
+            "balanced",
+            "Balanced CE",
+            ("#2e7d4f", "#6cc08f"),
+            {"reduction": _words("pixels", "weights")},
+            is_rival=True,
+        ),
         Kind(
             "ohem",
             "OHEM",

@@ -69,7 +69,7 @@ LEVELS = [
     {"core.configs"},
     {"core.segmentors", "core.convert"},
     {"core.weighting"},
-    {"core.rivals.focal", "core.rivals.collected"},
+    {"core.rivals.balanced", "core.rivals.focal", "core.rivals.collected"},
     {"core.engine", "core.report"},
     {"core.rivals.class_weights", "core.export"},
 ]

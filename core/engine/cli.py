@@ -107,7 +107,7 @@ def add_weighting_flags(
                         metavar="KEY=VALUE",
                         help="hl and ce-scaled: c=0.1 alpha=0.01 normalize=image|batch "
                         "ignored=exclude|include; ohem: thresh=0.7 min_kept=N; "
-                        "focal: gamma=2")  # fmt: skip
+                        "focal: gamma=2; balanced: reduction=pixels|weights")  # fmt: skip
     parser.add_argument("--class-weights", metavar="FILE",
                         help="for balanced [counted in the training labels]")  # fmt: skip
     parser.add_argument("--hardness", metavar="DIR", help="for collected: maps that "

@@ -10,7 +10,7 @@ from core.hardness import IGNORED, NORMALIZE, HardnessLoss
 
 TEXTS = ["baseline", "sup-only", "hl", "hl c=0.5 alpha=1", "hl alpha=0.001 normalize=batch",
          "ohem thresh=0.6 min_kept=100000", "focal gamma=1.5", "ce-scaled ignored=include",
-         "collected c=0.2", "balanced"]  # fmt: skip
+         "collected c=0.2", "balanced", "balanced reduction=weights"]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -42,6 +42,7 @@ def test_an_arm_in_all_its_forms():
         ("hinge", "unknown arm 'hinge', there are: sup-only, baseline"),
         ("hll", "did you mean hl"),
         ("baseline c=0.1", "baseline has no option 'c'; it has none"),
+        ("balanced reduction=mean", "reduction must be one of pixels, weights; got mean"),
         ("focal c=0.1", "no option 'c'; it has gamma"),
         ("focal gamma=-1", "gamma must be >= 0; got -1"),
         ("ohem thresh=7", "thresh must be a probability"),
