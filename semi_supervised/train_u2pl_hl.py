@@ -35,11 +35,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     from core.engine.prepare import prepare, seed_of
     from core.engine.run import train
     from semi_supervised.u2pl.build import build_config
-    from semi_supervised.u2pl.settings import arm_and_settings, load_settings
+    from semi_supervised.u2pl.settings import PUBLISHED_BATCH, arm_and_settings, load_settings
 
     path = args.config or manifest.HERE / "configs" / f"{args.data or 'streets'}.yaml"
     arm, settings = arm_and_settings(load_settings(path, args.set), asked, args.set)
     data = settings.dataset.type
+    batch, criterion = settings.dataset.batch_size, settings.criterion
+    if criterion.type == "ohem" and batch != PUBLISHED_BATCH:
+        cli.note(f"OHEM keeps at least {criterion.kept(batch):,} pixels of the {batch} labeled "
+                 f"images of a process: criterion.kwargs.min_kept, {criterion.kwargs.min_kept:,}, "
+                 f"is of {PUBLISHED_BATCH}")  # fmt: skip
     if args.data not in (None, data):
         raise ConfigError(
             f"--data is {args.data}, but the settings say dataset.type={data}: "

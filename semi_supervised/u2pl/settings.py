@@ -110,13 +110,21 @@ class Trainer:
 @dataclass(frozen=True)
 class CriterionKwargs:
     thresh: float = 0.7
-    min_kept: int = 100_000
+    min_kept: int = 100_000  # pixels of PUBLISHED_BATCH images; in proportion of others
+
+
+# Labeled images of a process in the published runs.
+PUBLISHED_BATCH = 2
 
 
 @dataclass(frozen=True)
 class Criterion:
     type: str = "ohem"  # or ce
     kwargs: CriterionKwargs = field(default_factory=CriterionKwargs)
+
+    def kept(self, images: int) -> int:
+        """The least number of pixels that OHEM keeps of so many images: the published share."""
+        return round(self.kwargs.min_kept * images / PUBLISHED_BATCH)
 
 
 @dataclass(frozen=True)
