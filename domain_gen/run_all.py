@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from core.arms import Arm
 from core.engine import cli
-from core.engine.sweep import Evaluation, Run, add_sweep_flags, sweep
+from core.engine.sweep import Evaluation, Run, add_sweep_flags, arms_of, sweep
 from core.result import read
 from data import domains
 from data.errors import DataError
@@ -39,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         Run(source.name, network, source.name, arm, seed, out / f"{arm.folder}-seed{seed}",
             args.max_iters or known["max_iters"], source.title, flags)
         for seed in (args.seeds if args.seeds is not None else known["seeds"])
-        for arm in args.arms or map(Arm.parse, manifest.read()["arms"])
+        for arm in arms_of(args, manifest.read()["arms"])
     ]  # fmt: skip
     found, missing = dict.fromkeys(targets), {}
     if not args.dry_run:

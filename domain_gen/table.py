@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core import result
+from core.arms import with_released
 from core.errors import ConfigError
 from core.result import Entry, Failed, Result
 from data import domains
@@ -58,7 +59,7 @@ def table(
         entries.append(Entry(row, title, run, folder))
         if run.facts["source"] == "gtav":
             figures = manifest.read()["published"].get(run.network, {})
-            published[row] = figures.get(run.group, {})
+            published[row] = with_released(figures.get(run.group, {}))
     titles = [domains.DOMAINS[name].title if name in domains.DOMAINS else name for name in sources]
     return dict(
         entries=[*entries, *(Entry(f.group, f.title or f.group, f) for f in failed)],

@@ -162,6 +162,8 @@ def _set_model(cfg: Config, settings: Settings, student: dict | None, sup_only: 
         sup_only=sup_only,
         data_preprocessor=dict(segmentor.data_preprocessor, type="PairPreProcessor"),
     )
+    if settings.as_released.padding_is_class_0:
+        cfg.model.data_preprocessor["labeled_pad_val"] = 0
     if not sup_only:
         cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), dict(type="TeacherHook")]
 

@@ -10,7 +10,6 @@ import dataclasses
 import difflib
 import math
 import typing
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
@@ -18,7 +17,6 @@ from typing import Any
 
 import yaml
 
-from core.arms import KINDS, Arm, Asked
 from core.errors import ConfigError
 from core.hardness import IGNORED, NORMALIZE, WEIGHTING
 from semi_supervised.u2pl.augment import AUGMENTATIONS
@@ -160,6 +158,7 @@ class AsReleased:
     shifted_class_list: bool = False  # contrastive.py
     teacher_is_student_first_epoch: bool = False  # segmentor.py
     pseudo_labels_on_padding: bool = False  # pairs.py
+    padding_is_class_0: bool = False  # of labeled images; pairs.py
 
 
 @dataclass(frozen=True)
@@ -359,32 +358,3 @@ def _positive(name: str, value: Any) -> None:
 
 def _numbers(value: Any) -> tuple:
     return value if isinstance(value, tuple) else (value,)
-
-
-def arm_and_settings(
-    settings: Settings, asked: Asked, overrides: Sequence[str] = ()
-) -> tuple[Arm, Settings]:
-    """The arm that flags and settings ask for together, and the settings with its options.
-
-    Args:
-        asked: what the flags say.
-        overrides: of ``settings``, as ``--set`` takes them: what is named there is asked for, also
-            where it is the default.
-
-    Raises:
-        ConfigError: both give an option, with different values.
-    """
-    named = {text.partition("=")[0].removeprefix("hl.") for text in overrides}
-    default = vars(HL())
-    own = {k: v for k, v in vars(settings.hl).items() if v != default[k] or k in named}
-    weighting = own.pop("weighting", None)
-    name = asked.name or weighting or default["weighting"]
-    if weighting not in (None, name):
-        raise ConfigError(
-            f"the flags say {name}, the settings say hl.weighting={weighting}: leave one out"
-        )
-    # Those of a file say how HL is trained, where it is; the baseline has none of them.
-    arm = asked.arm(name, [f"{k}={v}" for k, v in own.items() if k in KINDS[name].options])
-    if name in WEIGHTING:
-        settings = dataclasses.replace(settings, hl=HL(**arm.settings, weighting=name))
-    return arm, settings

@@ -359,3 +359,14 @@ def test_bad_checkpoints_and_targets_are_one_line(trained, call, refused, tmp_pa
     assert "does not fit the config" in refused(other)
     code, _, err = call(EVALUATE, bare, *camvid, "--config", "deeplabv3plus_r18-w16")
     assert code == 0, err
+
+
+def test_as_released_is_in_the_commands(call, tmp_path):
+    """And without GTAV on disk; evaluations are printed, too."""
+    code, out, err = call("domain_gen/run_all.py", "--source", "gtav", "--dry-run", "--as-released",
+                          "--out", tmp_path)  # fmt: skip
+    lines = [line for line in out.splitlines() if not line.startswith("#")]
+    assert code == 0 and len(lines) == 6, err
+    assert f"{tmp_path}/hl-normalize=batch-ignored=include-seed0 " in lines[2]
+    assert "--weighting hl --options normalize=batch ignored=include" in lines[2]
+    assert all("eval_cityscapes.py" in line for line in lines[3:])
