@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 try:
+    from core.batch import fit_batch
     from core.configs import load_config, scale_schedule, without_pretrained
     from core.engine import cli
     from core.engine.launch import world_size
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     cfg = fit_data(cfg, args.data, Roots.parse(args.data_root), own)
     data = args.data or own or data_name(cfg)
-    facts = manifest.fit_batch(cfg, row.gpus, world_size(args.launcher)) if data == own else {}
+    facts = fit_batch(cfg, row.gpus, world_size(args.launcher)) if data == own else {}
     cfg.merge_from_dict(args.cfg_options)
     if args.max_iters:
         scale_schedule(cfg, args.max_iters)

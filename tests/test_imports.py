@@ -67,6 +67,7 @@ LEVELS = [
     {"core.arms", "core.files"},
     {"core.result", "core.mmfixes"},
     {"core.configs"},
+    {"core.batch"},
     {"core.segmentors", "core.convert"},
     {"core.weighting"},
     {"core.rivals.balanced", "core.rivals.focal", "core.rivals.collected"},
