@@ -53,6 +53,9 @@ def trained(_trained, call, gtav):
                                     "--work-dir", work_dir, *flags, *SMALL)  # fmt: skip
             assert code == 0, err
             assert f"eval_cityscapes.py {work_dir}" in out
+            facts = read(work_dir).facts  # one process in the place of four
+            assert (facts["batch_size"], facts["published_batch_size"]) == (2, 8)
+            assert (facts["lr_factor"], facts["lr_rule"]) == (0.5, "square root")
             _trained[arm] = work_dir
     return _trained["baseline"], _trained["hl"]
 
@@ -210,7 +213,7 @@ def test_a_plan_needs_no_data_and_the_first_machine_evaluates(call, monkeypatch,
         monkeypatch.setenv("NODE_RANK", rank)
         code, out, err = call(*plan)
         assert code == 0, err
-        lines[rank] = out.splitlines()
+        lines[rank] = [line for line in out.splitlines() if not line.startswith("#")]
     assert [sum(TRAIN in line for line in lines[rank]) for rank in "01"] == [3, 3]
     assert [sum(EVALUATE in line for line in lines[rank]) for rank in "01"] == [3, 0]
     assert all("--nnodes=2" in line for line in lines["1"])
