@@ -9,7 +9,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from core.arms import Arm
-from core.configs import add_import, load_config, set_data, set_data_root, without_pretrained
+from core.configs import add_import, load_config, set_data, set_data_root, walk, without_pretrained
 from core.convert import why_not
 from core.engine.checkpoint import checkpoints_in
 from core.engine.sampling import checked
@@ -107,6 +107,8 @@ def build_config(
         size=settings.dataset.train.crop.size,
     )
     set_data_root(cfg, root)
+    if any(settings.dataset.test_size):
+        _fit_test_images(cfg, settings.dataset.test_size)
     labeled, unlabeled = _datasets(cfg, settings, split, work_dir)
     student = None
     if arm.weighting != "ce":
@@ -183,6 +185,16 @@ def _datasets(cfg: Config, settings: Settings, split: Split, work_dir: Path) -> 
         data_prefix=dict(img_path=source.data_prefix.img_path),  # no label is looked for
     )
     return labeled, unlabeled
+
+
+def _fit_test_images(cfg: Config, size: tuple[int, int]) -> None:
+    """In place: validation images are fitted into (width, height)."""
+
+    def change(step: dict) -> None:
+        if step.get("type") == "Resize":
+            step["scale"] = size
+
+    walk([cfg.val_dataloader, cfg.test_dataloader], change)
 
 
 def _set_loader(cfg: Config, settings: Settings, labeled: dict, unlabeled: dict | None) -> None:

@@ -41,6 +41,7 @@ class Dataset:
     # Labeled images a process, and as many unlabeled ones; with 1 there is no other to mix with.
     batch_size: int = 2
     workers: int = 2
+    test_size: tuple[int, int] = (0, 0)  # see configs/cityscapes.yaml
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
 
@@ -195,6 +196,7 @@ _WITHIN = {  # how ranks and the number of classes go together: contrastive.py
     "dataset.train.crop.size": (3, math.inf),  # a box of half of the image, and more to choose from
     "dataset.batch_size": (1, math.inf),
     "dataset.workers": (0, math.inf),
+    "dataset.test_size": (0, math.inf),
     "dataset.mean": (0, 255),
     "trainer.epochs": (1, math.inf),
     "trainer.max_iters": (0, math.inf),

@@ -8,7 +8,7 @@ from mmseg.registry import DATASETS, MODELS
 
 import core.engine.run  # noqa: F401  (registers what prepare() names)
 from core.arms import Arm, Asked
-from core.configs import fit_norm
+from core.configs import fit_norm, load_config
 from core.engine.prepare import prepare
 from core.errors import CannotConvert, ConfigError
 from data import registry
@@ -335,3 +335,17 @@ def test_released_padding_of_labeled_images_is_class_0(root, camvid, tmp_path):
         ("true", "sup-only", "labeled"): {0},
     }
     assert preprocessor.seg_pad_val == 255  # put back
+
+
+def test_validation_images_enter_at_the_published_size(root, settings, tmp_path):
+    """2048x1024; the fully supervised rows with this crop have 2049x1025."""
+
+    def scales(settings, data):
+        cfg = build_config(settings, Split(names(9), names(9, 9)), tmp_path, tmp_path / data, HL)
+        pipelines = (cfg[f"{x}_dataloader"].dataset.pipeline for x in ("val", "test"))
+        return {tuple(s["scale"]) for p in pipelines for s in p if s["type"] == "Resize"}
+
+    assert scales(settings, "cityscapes") == {(2048, 1024)}
+    own = load_config(registry.get("camvid").config).val_dataloader.dataset.pipeline
+    camvid = load_settings(root / "semi_supervised/configs/camvid.yaml")
+    assert scales(camvid, "camvid") == {tuple(s["scale"]) for s in own if s["type"] == "Resize"}
