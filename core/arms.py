@@ -59,6 +59,7 @@ class Kind:
         colors: on a light and on a dark page.
         options: by name.
         weighting: what ``--weighting`` calls it.
+        released: options as the authors' released code has them, for ``--as-released``.
         has_map: whether a hardness map weights the pixels: it is compared with scale-matched CE.
         is_rival: whether reports say how it compares with the baseline.
     """
@@ -67,6 +68,7 @@ class Kind:
     title: str
     colors: tuple[str, str]
     options: Mapping[str, Option] = field(default_factory=dict)
+    released: Mapping[str, str] = field(default_factory=dict)
     weighting: str = ""
     has_map: bool = False
     is_rival: bool = False
@@ -75,13 +77,23 @@ class Kind:
         object.__setattr__(self, "weighting", self.weighting or self.name)
 
 
+# The authors' code: one sum over the batch of a process, ignored pixels in it.
+_MAP_RELEASED = {"normalize": "batch", "ignored": "include"}
+
 # In the order of the tables.
 KINDS = {
     kind.name: kind
     for kind in (
         Kind("sup-only", "SupOnly", ("#7a1f2f", "#c04545"), weighting="ce"),
         Kind("baseline", "Baseline (CE)", ("#70757c", "#a3a9b1"), weighting="ce"),
-        Kind("balanced", "Balanced CE", ("#2e7d4f", "#6cc08f"), is_rival=True),
+        Kind(
+            "balanced",
+            "Balanced CE",
+            ("#2e7d4f", "#6cc08f"),
+            {"reduction": _words("pixels", "weights")},
+            {"reduction": "pixels"},
+            is_rival=True,
+        ),
         Kind(
             "ohem",
             "OHEM",
@@ -99,16 +111,17 @@ KINDS = {
             {"gamma": _number(2.0, lambda x: x >= 0, ">= 0")},
             is_rival=True,
         ),
-        Kind("ce-scaled", "Scale-matched CE", ("#d98300", "#f0a63a"), _HL),
+        Kind("ce-scaled", "Scale-matched CE", ("#d98300", "#f0a63a"), _HL, _MAP_RELEASED),
         Kind(
             "collected",
             "Collected HL",
             ("#008b8b", "#4fd1d1"),
             _MAP,
+            _MAP_RELEASED,
             has_map=True,
             is_rival=True,
         ),
-        Kind("hl", "+HL", ("#0066ad", "#5cb3ec"), _HL, has_map=True),
+        Kind("hl", "+HL", ("#0066ad", "#5cb3ec"), _HL, _MAP_RELEASED, has_map=True),
     )
 }
 # What --weighting takes.
@@ -209,6 +222,25 @@ class Arm:
             return ["--sup-only"]
         return ["--weighting", self.weighting, *(["--options", *self.pairs] if self.pairs else [])]
 
+    def as_released(self) -> Arm:
+        """The arm as the authors' released code computes it: where that is not the default, its
+        options say so.
+
+        Raises:
+            CannotConvert: an option says otherwise.
+        """
+        options = dict(self.options)
+        for name, value in self.kind.released.items():
+            own = options.get(name, value)
+            if own != value:
+                raise CannotConvert(
+                    f"--as-released makes {self.kind.name} {name}={value}, but {name}={own} is "
+                    "given: leave one of the two out"
+                )
+            if value != self.kind.options[name].default:
+                options[name] = value
+        return Arm.of(self.kind.name, Arm(self.kind, options).pairs)
+
     def title(self, names: Mapping[str, str] | None = None) -> str:
         """As readers see it; ``names`` of kinds come before those of :data:`KINDS`."""
         name = (names or {}).get(self.kind.name, self.kind.title)
@@ -217,10 +249,12 @@ class Arm:
 
 @dataclass(frozen=True)
 class Asked:
-    """What flags say of an arm: a name, ``KEY=VALUE`` options, both or neither."""
+    """What flags say of an arm: a name, ``KEY=VALUE`` options, both or neither; and whether it is
+    :meth:`Arm.as_released`."""
 
     name: str | None = None
     pairs: tuple[str, ...] = ()
+    as_released: bool = False
 
     def arm(self, default: str, pairs: Iterable[str] = ()) -> Arm:
         """The arm, ``default`` where none is named, with further options.
@@ -228,7 +262,13 @@ class Asked:
         Raises:
             CannotConvert: see :class:`Arm`.
         """
-        return Arm.of(self.name or default, [*self.pairs, *pairs])
+        arm = Arm.of(self.name or default, [*self.pairs, *pairs])
+        return arm.as_released() if self.as_released else arm
+
+
+def with_released(figures: Mapping[str, float]) -> dict[str, float]:
+    """Published figures by arm; also under the name that an arm has with ``--as-released``."""
+    return {str(Arm.parse(arm).as_released()): x for arm, x in figures.items()} | dict(figures)
 
 
 def _value(text: str) -> Value:

@@ -77,9 +77,11 @@ def with_weighting(
     Args:
         cfg: a whole config whose decode heads have one softmax cross-entropy each.
         arm: ``hl`` or ``ce-scaled`` (:func:`core.convert.to_hl`); ``balanced`` (a factor per
-            class); ``ohem`` (the pixels whose probability is under ``thresh``, at least
-            ``min_kept`` an image, by default 100,000 of a 769x769 crop and the same share of
-            others; other pixels get no loss); ``focal``
+            class; ``reduction=pixels``: the mean over all pixels, as published,
+            :class:`core.rivals.balanced.PixelMeanCrossEntropy`; ``weights``: divided by the sum of
+            the weights of the valid ones, as mmseg 1.x does); ``ohem`` (those whose probability
+            is under ``thresh``, at least ``min_kept`` an image, by default 100,000 of a 769x769
+            crop and the same share of others; other pixels get no loss); ``focal``
             (:class:`core.rivals.focal.SoftmaxFocalLoss`); ``collected``
             (:func:`core.convert.to_collected`); any other: ``cfg`` as it is.
         class_weight: of ``balanced``: a positive factor for every class.
@@ -99,7 +101,7 @@ def with_weighting(
     cfg = copy.deepcopy(cfg)
     heads = decode_heads(cfg)
     if arm.weighting == "balanced":
-        _balance(heads, class_weight)
+        _balance(cfg, heads, class_weight, **arm.settings)
     elif arm.weighting == "ohem":
         sampler = dict(type="OHEMPixelSampler", **_ohem(cfg, **arm.settings))
         for head in heads:
@@ -112,7 +114,9 @@ def with_weighting(
     return cfg
 
 
-def _balance(heads: list[dict], class_weight: Sequence[float] | None) -> None:
+def _balance(
+    cfg: Config, heads: list[dict], class_weight: Sequence[float] | None, reduction: str
+) -> None:
     if class_weight is None:
         raise CannotConvert("balanced needs class weights: --class-weights FILE")
     for head in heads:
@@ -121,10 +125,18 @@ def _balance(heads: list[dict], class_weight: Sequence[float] | None) -> None:
                 f"{len(class_weight)} class weights for {head.num_classes} classes; count them "
                 "in the labels of this data set"
             )
-        head.setdefault("loss_decode", dict(type="CrossEntropyLoss"))
-        head.loss_decode.class_weight = [float(x) for x in class_weight]
+        factors = [float(x) for x in class_weight]
+        if reduction == "weights":
+            head.setdefault("loss_decode", dict(type="CrossEntropyLoss"))
+            head.loss_decode.class_weight = factors
+        else:
+            factor = head.get("loss_decode", {}).get("loss_weight", 1.0)
+            head.loss_decode = dict(
+                type="PixelMeanCrossEntropy", loss_weight=factor, class_weight=factors)  # fmt: skip
     if not all(x > 0 for x in class_weight):
         raise CannotConvert("class weights must be positive")
+    if reduction == "pixels":
+        add_import(cfg, "core.rivals.balanced")
 
 
 def _ohem(cfg: Config, thresh: float, min_kept: float | None) -> dict:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from core.batch import Batch, training_note
+from core.configs import load_config
+from core.engine.launch import Launch
 from core.errors import ConfigError
 from data import domains, registry
 from data.domains import Domain
@@ -27,9 +30,11 @@ def read() -> dict[str, Any]:
 
 
 def settings_of(source: str, config: str | None = None) -> dict[str, Any]:
-    """``config``, ``max_iters`` (None: the config's own), ``seeds`` and ``targets`` for a source.
+    """``config``, ``max_iters`` (None: the config's own), ``gpus`` that its batch size is for
+    (None: any number), ``seeds`` and ``targets`` for a source.
 
-    With another ``config`` than ``experiments.yaml`` has, its iterations are the config's own.
+    With another ``config`` than ``experiments.yaml`` has, its iterations are the config's own; and
+    its batch size is for any number of GPUs, unless the config is one of ours.
 
     Raises:
         ConfigError: the source is not in ``experiments.yaml`` and no ``config`` is given.
@@ -37,9 +42,32 @@ def settings_of(source: str, config: str | None = None) -> dict[str, Any]:
     known = dict(read()["sources"].get(source, {}))
     if config is not None and config != known.get("config"):
         known.update(config=config, max_iters=None)
+        if config_path(config) == config:
+            known.update(gpus=None)
     if "config" not in known:
         raise ConfigError(f"experiments.yaml has no network for {source}: give --config")
-    return dict(max_iters=None, seeds=[0], targets=[]) | known
+    return dict(max_iters=None, gpus=None, seeds=[0], targets=[]) | known
+
+
+def note(known: Mapping[str, Any], launcher: str, asked: int | None) -> str:
+    """What a dry run says of a training.
+
+    Args:
+        known: from :func:`settings_of`.
+        launcher: how it will be started, on ``GPUS`` GPUs.
+        asked: iterations in the place of the config's.
+    """
+    if known["gpus"] is None:
+        length = f"{asked:,} iterations" if asked else "the iterations of its config"
+        return f"{length}; batch and learning rate as config and data set have them"
+    cfg = load_config(config_path(known["config"]))
+    optimizer, whole = cfg.optim_wrapper.optimizer, cfg.train_cfg.max_iters
+    processes = Launch.from_environment(launcher).processes
+    # The network's config and GTAV's have the same number of images; the latter would be slow.
+    batch = Batch.of(cfg.train_dataloader.batch_size, known["gpus"], processes, optimizer.type)
+    said = training_note(batch, whole, optimizer.lr)
+    said = f"cut to {asked:,} iterations; whole: {said}" if asked else said
+    return f"{said}; authors' hours: n/a"
 
 
 def config_path(name: str) -> str:

@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from core.arms import Arm
 from core.engine import cli
-from core.engine.sweep import Evaluation, Run, add_sweep_flags, sweep
+from core.engine.sweep import Evaluation, Run, add_sweep_flags, arms_of, sweep
 from core.result import read
 from data import domains
 from data.errors import DataError
@@ -22,7 +21,8 @@ from data.roots import Roots, add_root_flag
 from domain_gen import manifest
 from domain_gen.table import is_evaluated, table
 
-HERE = Path(__file__).resolve().parent
+TRAIN = str(Path(__file__).with_name("train_gtav.py"))
+EVALUATE = str(Path(__file__).with_name("eval_cityscapes.py"))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -35,11 +35,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     out = Path(args.out or manifest.RUNS / manifest.slug(source.name) / network)
     flags = ("--source", source.name, *roots.flags())
     flags += ("--config", args.config) if args.config else ()
+    asked = args.max_iters or known["max_iters"]
     runs = [
         Run(source.name, network, source.name, arm, seed, out / f"{arm.folder}-seed{seed}",
-            args.max_iters or known["max_iters"], source.title, flags)
+            asked, source.title, flags, manifest.note(known, args.launcher, asked))
         for seed in (args.seeds if args.seeds is not None else known["seeds"])
-        for arm in args.arms or map(Arm.parse, manifest.read()["arms"])
+        for arm in arms_of(args, manifest.read()["arms"])
     ]  # fmt: skip
     found, missing = dict.fromkeys(targets), {}
     if not args.dry_run:
@@ -51,8 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     def evaluate(run: Run, trained: bool) -> Evaluation | None:
         todo = [t.name for t in found if trained or not is_evaluated(run.work_dir, t)]
         arguments = (str(run.work_dir), *roots.flags(), "--target", *todo)
-        script = str(HERE / "eval_cityscapes.py")
-        return Evaluation(script, arguments, run.work_dir / "targets") if todo else None
+        return Evaluation(EVALUATE, arguments, run.work_dir / "targets") if todo else None
 
     def write(errors: Mapping[Run, str]) -> None:
         from core.report import write_report
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         compared = table(done, list(found), missing, failed)
         write_report(out, **compared, command=cli.command_of(__file__, argv)).tell()
 
-    sweep(args, str(HERE / "train_gtav.py"), runs, evaluate=evaluate, write=write)
+    sweep(args, TRAIN, runs, evaluate=evaluate, write=write)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

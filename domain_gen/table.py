@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from core import result
+from core.arms import with_released
+from core.batch import batch_note
 from core.errors import ConfigError
 from core.result import Entry, Failed, Result
 from data import domains
@@ -58,12 +60,16 @@ def table(
         entries.append(Entry(row, title, run, folder))
         if run.facts["source"] == "gtav":
             figures = manifest.read()["published"].get(run.network, {})
-            published[row] = figures.get(run.group, {})
+            published[row] = with_released(figures.get(run.group, {}))
+    batches = [batch_note(run.title, run.facts, run.iterations) for run, _ in found]
     titles = [domains.DOMAINS[name].title if name in domains.DOMAINS else name for name in sources]
     return dict(
         entries=[*entries, *(Entry(f.group, f.title or f.group, f) for f in failed)],
         title=f"Trained on {', '.join(titles)}, evaluated elsewhere",
-        notes=[f"{target.title}: not evaluated: {reason}" for target, reason in missing.items()],
+        notes=[
+            *dict.fromkeys(filter(None, batches)),
+            *(f"{target.title}: not evaluated: {r}" for target, r in missing.items()),
+        ],
         published=published,
         group="Domain",
     )

@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 try:
+    from core.batch import fit_batch
     from core.configs import load_config, merge_options, scale_schedule, without_pretrained
     from core.engine import cli
+    from core.engine.launch import world_size
     from core.result import Result
     from data import domains
     from data.errors import DataError
@@ -42,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"source: {source.title} ({source.name}); --source names another", file=sys.stderr)
     network = Path(known["config"]).stem
     cfg = source_config(load_config(manifest.config_path(known["config"])), source, root)
+    gpus = known["gpus"]
+    facts = fit_batch(cfg, gpus, world_size(args.launcher)) if gpus else {}
     merge_options(cfg, args.cfg_options)
     iterations = cli.asked_iterations(args) or known["max_iters"]
     if iterations and "train_cfg.max_iters" not in args.cfg_options:
@@ -61,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                   launcher=args.launcher, resume=args.resume, verbose=args.verbose)  # fmt: skip
     run = Result("domain_gen", network, source.name, str(arm), seed,
                  title=f"{source.title} (its own validation images)", data=source.title,
-                 asked=iterations, facts=dict(source=source.name),
+                 asked=iterations, facts=dict(facts, source=source.name),
                  command=cli.command_of(__file__, argv))  # fmt: skip
     if run := train(cfg, run):
         print(f"{title}: mIoU {100 * run.metrics.miou:.2f} % on the source, {work_dir}/result.json"

@@ -1,4 +1,5 @@
-"""``experiments.yaml``: the paper's tables, row by row, and the config of each model."""
+"""``experiments.yaml``: the paper's tables, row by row, and the config of each model; and
+``costs.yaml``: what a row trains, and what it took the authors."""
 
 from __future__ import annotations
 
@@ -13,6 +14,8 @@ from pathlib import Path
 import yaml
 from mmengine.config import Config
 
+from core.arms import Arm
+from core.batch import Batch, training_note
 from core.configs import config_revision, keep_few, load_config, scale_schedule, set_data
 from core.errors import ConfigError
 from data import registry
@@ -33,6 +36,11 @@ class Model:
     change: Mapping = field(default_factory=dict, compare=False)
     needs: Sequence[str] = field(default=(), compare=False)
     is_own: bool = False
+    arms: Sequence[str] = field(default=(), compare=False)
+
+    def takes(self, arm: Arm) -> bool:
+        """Whether it can be trained so; ``arms`` says where not every arm is possible."""
+        return not self.arms or str(arm) in self.arms
 
     @property
     def data(self) -> str | None:
@@ -65,8 +73,42 @@ class Model:
         if self.max_iters:
             scale_schedule(cfg, self.max_iters)
         cfg.merge_from_dict(copy.deepcopy(dict(self.change)))
+        _decay_in_warm_up(cfg)
         keep_few(cfg)
         return cfg
+
+
+@dataclass(frozen=True)
+class Cost:
+    """An entry of ``costs.yaml``: what a row trains as published, and the authors' logs of it."""
+
+    iterations: int
+    batch: int
+    optimizer: str
+    lr: float
+    logs: Mapping[str, Sequence[float | None]] = field(default_factory=dict, compare=False)
+
+    def told(self, model: Model, gpus: int | None = None, asked: int | None = None) -> str:
+        """Iterations, batch and rate on so many GPUs [those published].
+
+        Args:
+            asked: iterations in the place of the published ones.
+        """
+        batch = Batch.of(self.batch // model.gpus, model.gpus, gpus or model.gpus, self.optimizer)
+        said = training_note(batch, self.iterations, self.lr)
+        if asked:
+            said = f"cut to {asked:,} iterations; whole: {said}"
+        return said
+
+    def authors(self, model: Model, arm: Arm) -> str:
+        """Hours and GB of a GPU in the authors' logs."""
+        column = {"baseline": 0, "hl": 1, str(Arm.parse("hl").as_released()): 1}.get(str(arm))
+        known = self.logs and column is not None and self.logs["seconds"][column] is not None
+        if not known:
+            return "authors' hours: n/a"
+        hours = self.logs["seconds"][column] * self.iterations / 3600
+        memory = self.logs["gb"][column]
+        return f"authors: {hours:.1f} h on {model.gpus} GPUs, {memory:g} GB each"
 
 
 @dataclass(frozen=True)
@@ -84,6 +126,13 @@ class Table:
 def read() -> dict:
     """The file as it is."""
     return yaml.safe_load((HERE / "experiments.yaml").read_text())
+
+
+@cache
+def costs() -> dict[str, Cost]:
+    """What rows train, by name."""
+    entries = yaml.safe_load((HERE / "costs.yaml").read_text())
+    return {name: Cost(**entry) for name, entry in entries.items()}
 
 
 @cache
@@ -121,25 +170,13 @@ def model(name: str) -> Model:
     return models()[name]
 
 
-def fit_batch(cfg: Config, published_gpus: int, gpus: int) -> dict[str, float]:
-    """In place: the batch size of a config made for ``published_gpus`` GPUs, for ``gpus``.
-
-    A GPU gets as many images as published, fewer where more GPUs share the same batch. Where the
-    batch of all becomes another, the learning rate is multiplied by its ratio and the number of
-    iterations divided by it: as many images are seen (the linear scaling rule, Goyal et al. 2017).
-
-    Returns:
-        ``batch_size`` (of all GPUs), ``published_batch_size`` and ``lr_factor``.
-    """
-    each = cfg.train_dataloader.batch_size
-    published = each * published_gpus
-    each = max(1, min(each, published // gpus))
-    factor = each * gpus / published
-    cfg.train_dataloader.batch_size = each
-    if factor != 1:
-        cfg.optim_wrapper.optimizer.lr *= factor
-        scale_schedule(cfg, round(cfg.train_cfg.max_iters / factor))
-    return dict(batch_size=each * gpus, published_batch_size=published, lr_factor=factor)
+def _decay_in_warm_up(cfg: Config) -> None:
+    """In place: the decay begins at 0 and is multiplied by the warm-up's factor, as in mmseg 0.x,
+    which the authors used; in mmseg 1.x it begins where the warm-up ends."""
+    warm_up, *others = cfg.param_scheduler
+    for decay in others:
+        if warm_up["type"] == "LinearLR" and decay["begin"] == warm_up["end"]:
+            decay["begin"] = 0
 
 
 def _path(name: str) -> str:

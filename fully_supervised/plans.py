@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.arms import Arm
-from core.engine.sweep import Run
+from core.arms import Arm, with_released
+from core.engine.launch import Launch
+from core.engine.sweep import Run, arms_of
 from core.errors import ConfigError
 from data import registry
 from data.roots import Roots
@@ -58,7 +60,7 @@ def plans(args: argparse.Namespace) -> list[Plan]:
             f"table-{table.name}",
             f"Table {table.name}: {table.title}" if table.name.isdigit() else table.title,
             _runs(args, [n for n in table.rows if not args.only or n in args.only], table.arms),
-            table.rows,
+            {name: with_released(figures) for name, figures in table.rows.items()},
         )
         for table in chosen
         if not args.only or table.rows.keys() & set(args.only)
@@ -77,7 +79,7 @@ def _plan_of_models(args: argparse.Namespace, arms: Sequence[str]) -> Plan:
     for table in manifest.tables().values():
         for name, figures in table.rows.items():
             if data in (None, manifest.model(name).data):
-                published[name] = {**figures, **published.get(name, {})}
+                published[name] = {**with_released(figures), **published.get(name, {})}
     where = "-".join(sorted(found))
     if found == {OWN}:  # a folder for each choice of configs
         where = "-".join([OWN, *dict.fromkeys(manifest.model(name).name for name in names)])
@@ -94,13 +96,19 @@ def _table(name: str) -> manifest.Table:
 def _runs(args: argparse.Namespace, names: Sequence[str], arms: Sequence[str]) -> list[Run]:
     """Seed by seed, so that a call that is cut has whole comparisons."""
     runs: dict[int, list[Run]] = {}
+    gpus = Launch.from_environment(args.launcher).processes
     for name in names:
         model = manifest.model(name)
         revision = model.revision
         data = args.data or _data_of(model)
         known = manifest.read()["data"].get(data, {})
         for seed in args.seeds if args.seeds is not None else known.get("seeds", [0]):
-            for arm in args.arms or map(Arm.parse, arms):
+            for arm in arms_of(args, arms):
+                if not model.takes(arm):
+                    if args.arms:
+                        only = ", ".join(model.arms)
+                        raise ConfigError(f"{name} can only be trained as {only}; not as {arm}")
+                    continue
                 # Of another data set than the row's own: two rows may share the last part.
                 own = model.data in (None, data)
                 place = model.name.rpartition("/")[2] if own else model.name.replace("/", "-")
@@ -115,6 +123,7 @@ def _runs(args: argparse.Namespace, names: Sequence[str], arms: Sequence[str]) -
                     title=model.title,
                     flags=_flags(args, model, data, arm),
                     config=revision,
+                    note=_note(model, data, arm, args.max_iters or known.get("max_iters"), gpus),
                 )
                 runs.setdefault(seed, []).append(run)
     return [run for seed in runs for run in runs[seed]]
@@ -137,25 +146,42 @@ def _flags(args: argparse.Namespace, model: manifest.Model, data: str, arm: Arm)
     return (name, *of_data, "--data-root", root, *of_arm)
 
 
+def _note(model: manifest.Model, data: str, arm: Arm, asked: int | None, gpus: int) -> str:
+    """What a dry run says of a run."""
+    if data == model.data and model.name in manifest.costs():
+        cost = manifest.costs()[model.name]
+        return f"{cost.told(model, gpus, asked)}; {cost.authors(model, arm)}"
+    iterations = f"{asked:,} iterations" if asked else "the iterations of its config"
+    return f"{iterations}; batch and learning rate as config and data set have them"
+
+
 def root_of(args: argparse.Namespace, data: str) -> str:
     """Where a data set lies, by ``--data-root`` or by default."""
     return Roots.parse(args.data_root).of(data) or str(registry.get(data).default_root)
 
 
 def print_list() -> None:
-    """Every row of every table with its published figures."""
+    """Every row of every table with its published figures, and what it trains: as published, or
+    as scaled for ``GPUS``."""
     rows = 0
+    gpus = Launch.from_environment().processes if "GPUS" in os.environ else None
     for table in manifest.tables().values():
         print(f"\n--table {table.name}: {table.title}")
         for name, figures in table.rows.items():
             model = manifest.model(name)
             needs = f" (needs {', '.join(model.missing)})" if model.missing else ""
             print(f"  {name:<34} {model.title}{needs}")
+            cost = manifest.costs()[name]
+            print(f"    {cost.told(model, gpus)}")
             for arm in table.arms:
+                if not model.takes(Arm.parse(arm)):
+                    continue
                 figure = f"{figures[arm]:.2f}" if arm in figures else "-"
                 compared = arm in figures and arm != "baseline"
                 gain = f"{figures[arm] - figures['baseline']:+.2f}" if compared else ""
-                print(f"    {arm:<20} {figure:>6} {gain:>6}")
+                print(
+                    f"    {arm:<20} {figure:>6} {gain:>6}   {cost.authors(model, Arm.parse(arm))}"
+                )
                 rows += 1
     of_tables = {name for table in manifest.tables().values() for name in table.rows}
     others = [name for name in manifest.models() if name not in of_tables]

@@ -14,6 +14,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from core.batch import batch_note
 from core.engine import cli
 from core.engine.sweep import Run, add_sweep_flags, sweep
 from core.result import Entry
@@ -63,13 +64,9 @@ def batch_notes(entries: Sequence[Entry]) -> list[str]:
     """A sentence for each network that was trained with another batch than the published one."""
     notes = {}
     for entry in entries:
-        facts = entry.run.facts
-        if facts.get("lr_factor", 1) != 1:
-            notes[entry.subject] = (
-                f"{entry.title}: batch {facts['batch_size']} in the place of the published "
-                f"{facts['published_batch_size']}; learning rate × {facts['lr_factor']:g}, "
-                f"{entry.run.iterations:,} iterations (linear scaling)."
-            )
+        note = batch_note(entry.title, entry.run.facts, entry.run.iterations)
+        if note:
+            notes[entry.subject] = note
     return list(notes.values())
 
 

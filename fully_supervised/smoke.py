@@ -59,6 +59,7 @@ def trainings(names: list[str] | None, arms: list[str] | None) -> Iterator[tuple
         for name in table.rows:
             for arm in table.arms:
                 wanted = (not names or name in names) and (not arms or arm in arms)
+                wanted = wanted and manifest.model(name).takes(Arm.parse(arm))
                 if wanted and (name, arm) not in seen:
                     seen.add((name, arm))
                     yield manifest.model(name), arm

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 try:
+    from core.batch import fit_batch
     from core.configs import (
         config_revision,
         load_config,
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     cfg = fit_data(cfg, args.data, Roots.parse(args.data_root), own)
     data = args.data or own or data_name(cfg)
-    facts = manifest.fit_batch(cfg, row.gpus, world_size(args.launcher)) if data == own else given
+    facts = fit_batch(cfg, row.gpus, world_size(args.launcher)) if data == own else given
     merge_options(cfg, args.cfg_options)
     if args.max_iters:
         scale_schedule(cfg, args.max_iters)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from core import result
-from core.result import Entry, Failed
+from core.arms import with_released
+from core.result import Entry, Failed, Result
 from semi_supervised import manifest
 
 NAMES = {
@@ -27,14 +28,34 @@ def table(out: Path, data: str, failed: Sequence[Failed] = ()) -> dict[str, Any]
     entries = [Entry(run.group, run.title, run, folder) for run, folder in runs]
     titles = {entry.subject: entry.title for entry in entries}
     entries += [Entry(f.group, titles.get(f.group, f.group), f) for f in failed]
-    figures = manifest.read()["published"]
-    # By part alone: "1/8 balanced" has those of 1/8.
-    published = {entry.subject: figures.get(entry.subject.split()[0], {}) for entry in entries}
+    # Published figures are Cityscapes'; beside another data set they would mislead.
+    figures = manifest.read()["published"] if data == "cityscapes" else {}
+    published, others = {}, []
+    for entry in entries:
+        facts = entry.run.facts if isinstance(entry.run, Result) else {}
+        # By part alone: "1/8 balanced" has those of 1/8.
+        part = facts.get("published_split") or entry.subject.split()[0]
+        published[entry.subject] = with_released(figures.get(part, {}))
+        if part in figures and not facts.get("published_split"):
+            others.append(entry.subject)
+    notes = [_accidents(entry) for entry in entries if _accidents(entry)]
+    notes += [
+        f"{name}: the published figures are of U²PL's own lists, this is another choice of as many "
+        "images; --lists DIR takes theirs."
+        for name in dict.fromkeys(others)
+    ]
     return dict(
         entries=entries,
+        notes=list(dict.fromkeys(notes)),
         title=f"U²PL with pixel-hardness learning on {data}",
-        # Published figures are Cityscapes'; beside another data set they would mislead.
         published=published if data == "cityscapes" else None,
         arm_names=NAMES,
         group="Split",
     )
+
+
+def _accidents(entry: Entry) -> str | None:
+    """What a run repeated of the released code."""
+    facts = entry.run.facts if isinstance(entry.run, Result) else {}
+    names = ", ".join(facts.get("as_released") or ())
+    return f"{entry.subject}: with the accidents of the released code: {names}." if names else None

@@ -35,12 +35,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     # What takes seconds to import comes after all that can be refused at once.
     from core.engine.prepare import prepare, seed_of
     from core.engine.run import train
+    from semi_supervised.u2pl.arms import arm_and_settings
     from semi_supervised.u2pl.build import build_config
-    from semi_supervised.u2pl.settings import arm_and_settings, load_settings
+    from semi_supervised.u2pl.settings import PUBLISHED_BATCH, load_settings
 
     path = args.config or manifest.HERE / "configs" / f"{args.data or 'streets'}.yaml"
     arm, settings = arm_and_settings(load_settings(path, args.set), asked, args.set)
     data = settings.dataset.type
+    batch, criterion = settings.dataset.batch_size, settings.criterion
+    if criterion.type == "ohem" and batch != PUBLISHED_BATCH:
+        cli.note(f"OHEM keeps at least {criterion.kept(batch):,} pixels of the {batch} labeled "
+                 f"images of a process: criterion.kwargs.min_kept, {criterion.kwargs.min_kept:,}, "
+                 f"is of {PUBLISHED_BATCH}")  # fmt: skip
     if args.data not in (None, data):
         raise ConfigError(
             f"--data is {args.data}, but the settings say dataset.type={data}: "
@@ -62,9 +68,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     cfg = prepare(cfg, work_dir=work_dir, title=title, seed=seed, amp=args.amp,
                   launcher=args.launcher, resume=args.resume, verbose=args.verbose)  # fmt: skip
     counts = dict(labeled=len(split.labeled), unlabeled=len(split.unlabeled))
+    facts = {**counts, "as_released": [k for k, on in vars(settings.as_released).items() if on]}
+    if data == "cityscapes":
+        facts["published_split"] = manifest.published_split(split.labeled)
     run = Result("semi_supervised", Path(settings.net.config).stem, name, str(arm), seed,
                  title=f"{name}: {counts['labeled']} of {sum(counts.values())} images labeled",
-                 data=data, asked=cli.asked_iterations(args), facts=counts,
+                 data=data, asked=cli.asked_iterations(args), facts=facts,
                  command=cli.command_of(__file__, argv))  # fmt: skip
     if run := train(cfg, run):
         print(f"{title}: mIoU {100 * run.metrics.miou:.2f} % after the last iteration, "
@@ -80,13 +89,18 @@ def find_split(args: argparse.Namespace, data: str, root: Path) -> tuple[splits.
     """The images, and what the report calls the split."""
     lists = args.labeled_list, args.unlabeled_list
     if all(lists) and not args.split:
+        if args.split_seed or args.split_order != "random":
+            raise ConfigError("--split-seed and --split-order are of --split: the lists say which")
         split = splits.read_lists(data, root, *lists)
-        return split, f"{len(split.labeled)} of {len(split.labeled) + len(split.unlabeled)}"
+        name = f"{len(split.labeled)} of {len(split.labeled) + len(split.unlabeled)}"
+        return split, args.split_name or (f"{name} as released" if args.as_released else name)
+    if args.split_name:
+        raise ConfigError("--split-name is of --labeled-list and --unlabeled-list: leave it out")
     if not args.split or any(lists):
         raise ConfigError("give --split 1/8, or both --labeled-list and --unlabeled-list")
     split = splits.partition(data, root, args.split, seed=args.split_seed,
                              balanced=args.split_order == "balanced")  # fmt: skip
-    return split, manifest.split_name(args.split, args)
+    return split, manifest.split_name(args.split, args, args.as_released)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -98,6 +112,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
                         "are given in the place of --split")  # fmt: skip
     parser.add_argument("--unlabeled-list", type=Path, metavar="FILE",
                         help="list of the unlabeled images")  # fmt: skip
+    parser.add_argument("--split-name", metavar="NAME",
+                        help="what reports and folders call the lists [N of M]")  # fmt: skip
     cli.add_weighting_flags(parser, default="hl", sup_only=True)
     parser.add_argument("--data", help="data set with a file in configs/ [streets]")
     add_root_flag(parser)

@@ -67,9 +67,10 @@ LEVELS = [
     {"core.arms", "core.files"},
     {"core.result", "core.mmfixes"},
     {"core.configs"},
+    {"core.batch"},
     {"core.segmentors", "core.convert"},
     {"core.weighting"},
-    {"core.rivals.focal", "core.rivals.collected"},
+    {"core.rivals.balanced", "core.rivals.focal", "core.rivals.collected"},
     {"core.engine", "core.report"},
     {"core.rivals.class_weights", "core.export"},
 ]

@@ -15,13 +15,17 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from core.arms import KINDS, WEIGHTINGS, Arm, Asked
+from core.arms import KINDS, WEIGHTINGS, Asked
 from core.engine.launch import check_started
 from core.errors import ConfigError, UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 # Settings of a config that a flag gives, too.
 _TWICE = {"randomness.seed": "seed", "train_cfg.max_iters": "max_iters", "work_dir": "work_dir"}
+AS_RELEASED = (
+    "as the authors' released code computes it, where that is not what the paper says: hl and "
+    "ce-scaled with normalize=batch ignored=include, U²PL with every accident under as_released"
+)
 
 
 class _Settings(DictAction):
@@ -142,7 +146,8 @@ def add_weighting_flags(
                         metavar="KEY=VALUE",
                         help="hl and ce-scaled: c=0.1 alpha=0.01 normalize=image|batch "
                         "ignored=exclude|include; ohem: thresh=0.7 min_kept=N; "
-                        "focal: gamma=2")  # fmt: skip
+                        "focal: gamma=2; balanced: reduction=pixels|weights")  # fmt: skip
+    parser.add_argument("--as-released", action="store_true", help=AS_RELEASED)
     parser.add_argument("--class-weights", metavar="FILE",
                         help="for balanced [counted in the training labels]")  # fmt: skip
     parser.add_argument("--hardness", metavar="DIR", help="for collected: maps that "
@@ -163,9 +168,9 @@ def read_arm(args: argparse.Namespace) -> Asked:
         named.add("baseline" if args.weighting == "ce" else args.weighting)
     if len(named) > 1:
         raise ConfigError(f"the flags ask for {' and for '.join(sorted(named))}: give one of them")
-    asked = Asked(named.pop() if named else None, tuple(args.options))
+    asked = Asked(named.pop() if named else None, tuple(args.options), args.as_released)
     if asked.name:
-        Arm.of(asked.name, asked.pairs)  # refused now, not after the data set was read
+        asked.arm(asked.name)  # refused now, not after the data set was read
     for flag, kind in (("class_weights", "balanced"), ("hardness", "collected")):
         if getattr(args, flag) and asked.name != kind:
             name = flag.replace("_", "-")

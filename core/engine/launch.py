@@ -116,6 +116,11 @@ class Launch:
         return replace(self, nodes=1, node_rank=0)
 
     @property
+    def processes(self) -> int:
+        """Of all machines."""
+        return self.gpus if self.launcher == "slurm" else self.gpus * self.nodes
+
+    @property
     def at_once(self) -> int | None:
         """Trainings side by side: one where it takes several GPUs, else what fits."""
         return 1 if self.gpus * self.nodes > 1 or self.launcher == "slurm" else None

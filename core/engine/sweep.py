@@ -9,12 +9,12 @@ import argparse
 import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from core.arms import KINDS, Arm
-from core.engine.cli import positive
+from core.engine.cli import AS_RELEASED, positive
 from core.engine.launch import Launch
 from core.engine.pool import Job, run_jobs
 from core.errors import ConfigError, ResultError
@@ -38,6 +38,7 @@ class Run:
         flags: of the training script, beyond those that every run has.
         config: revision of a config that may change from one call to the next.
         further: flags that ``--train-args`` adds.
+        note: what a dry run says of it above its command.
     """
 
     label: str
@@ -51,6 +52,7 @@ class Run:
     flags: tuple[str, ...] = field(default=(), compare=False)
     config: str | None = field(default=None, compare=False)
     further: tuple[str, ...] = field(default=(), compare=False)
+    note: str = field(default="", compare=False)
 
     @property
     def name(self) -> str:
@@ -119,6 +121,7 @@ def add_sweep_flags(parser: argparse.ArgumentParser, out: str, without: Sequence
     parser.add_argument("--arms", nargs="+", type=arm, metavar="ARM",
                         help=f"some of: {', '.join(kinds)}; with options as one text: "
                         "'hl c=0.5 alpha=1' [as experiments.yaml has it]")  # fmt: skip
+    parser.add_argument("--as-released", action="store_true", help=AS_RELEASED)
     parser.add_argument("--hardness", metavar="DIR", help="maps of the arm collected")
     parser.add_argument("--seeds", nargs="+", type=int, help="[as experiments.yaml has it]")
     parser.add_argument("--max-iters", type=positive, metavar="N",
@@ -131,6 +134,16 @@ def add_sweep_flags(parser: argparse.ArgumentParser, out: str, without: Sequence
     parser.add_argument("--train-args", default="", metavar="'...'",
                         help="further flags for the training script, e.g. '--amp --verbose'; a "
                         "single one with an equals sign: --train-args=--amp")  # fmt: skip
+
+
+def arms_of(args: argparse.Namespace, names: Iterable[str]) -> list[Arm]:
+    """The arms that the flags ask for; ``names`` where they name none.
+
+    Raises:
+        CannotConvert: ``--as-released`` beside an option that says otherwise.
+    """
+    arms = args.arms or map(Arm.parse, names)
+    return [arm.as_released() if args.as_released else arm for arm in arms]
 
 
 def sweep(
@@ -183,6 +196,8 @@ def sweep(
     if args.dry_run:
         for run in runs:
             job = trainings.get(run)
+            if job and run.note:
+                print(f"# {run.name}: {run.note}")
             print(shlex.join(job.command) if job else f"# finished: {run.work_dir}")
         for job in evaluations.values():
             print(shlex.join(job.command))

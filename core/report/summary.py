@@ -225,7 +225,8 @@ def _rows(
     rows = []
     for text, arm in arms.items():
         base = "baseline" if text != "baseline" else None  # what it is compared with
-        scaled = "ce-scaled" if arm.kind.has_map else None
+        scaled = " ".join(["ce-scaled", *arm.pairs])  # of the same options, where it is there
+        scaled = (scaled if scaled in arms else "ce-scaled") if arm.kind.has_map else None
         figure, ours = paper.get(text), miou[text]
         rows.append(
             Row(

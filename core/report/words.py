@@ -61,7 +61,9 @@ def findings(table: Table) -> dict[str, list[str]]:
     said: dict[str, list[str]] = {}
     for subject, rows in table.subjects.items():
         arms = {str(row.arm): row for row in rows}
-        base, hl, sup_only = arms.get("baseline"), arms.get("hl"), arms.get("sup-only")
+        base, sup_only = arms.get("baseline"), arms.get("sup-only")
+        hls = [row for row in rows if row.arm.kind.name == "hl"]
+        hl = arms.get("hl") or (hls[0] if len(hls) == 1 else None)
         sentences = [
             _compare(row.name, row.delta_baseline, table.baseline)
             for row in rows
@@ -69,7 +71,7 @@ def findings(table: Table) -> dict[str, list[str]]:
         ]
         if hl:
             sentences.append(_compare(hl.name, hl.delta_baseline, table.baseline))
-        if hl and "ce-scaled" in arms:
+        if hl and any(row.arm.kind.name == "ce-scaled" for row in rows):
             sentences.append(_compare(hl.name, hl.delta_scaled, "scale-matched CE"))
         if base and sup_only:
             gain = Stat.paired(base.miou, sup_only.miou)

@@ -15,6 +15,7 @@ from core.configs import (
     load_config,
     set_data,
     set_data_root,
+    walk,
     without_pretrained,
 )
 from core.convert import why_not
@@ -115,6 +116,8 @@ def build_config(
     )
     set_data_root(cfg, root)
     keep_few(cfg)
+    if any(settings.dataset.test_size):
+        _fit_test_images(cfg, settings.dataset.test_size)
     labeled, unlabeled = _datasets(cfg, settings, split, work_dir)
     student = None
     if arm.weighting != "ce":
@@ -170,6 +173,8 @@ def _set_model(cfg: Config, settings: Settings, student: dict | None, sup_only: 
         sup_only=sup_only,
         data_preprocessor=dict(segmentor.data_preprocessor, type="PairPreProcessor"),
     )
+    if settings.as_released.padding_is_class_0:
+        cfg.model.data_preprocessor["labeled_pad_val"] = 0
     if not sup_only:
         cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), dict(type="TeacherHook")]
 
@@ -189,6 +194,16 @@ def _datasets(cfg: Config, settings: Settings, split: Split, work_dir: Path) -> 
         data_prefix=dict(img_path=source.data_prefix.img_path),  # no label is looked for
     )
     return labeled, unlabeled
+
+
+def _fit_test_images(cfg: Config, size: tuple[int, int]) -> None:
+    """In place: validation images are fitted into (width, height)."""
+
+    def change(step: dict) -> None:
+        if step.get("type") == "Resize":
+            step["scale"] = size
+
+    walk([cfg.val_dataloader, cfg.test_dataloader], change)
 
 
 def _set_loader(cfg: Config, settings: Settings, labeled: dict, unlabeled: dict | None) -> None:

@@ -75,10 +75,31 @@ class NoAnnotations(BaseTransform):
 
 @MODELS.register_module()
 class PairPreProcessor(SegDataPreProcessor):
-    """``SegDataPreProcessor`` that also takes a batch of :class:`PairDataset`."""
+    """``SegDataPreProcessor`` that also takes a batch of :class:`PairDataset`.
+
+    Args:
+        labeled_pad_val: what the labels of labeled images are padded with in training [as all
+            others: ``seg_pad_val``]. The released code pads them with 0, the first class
+            (``as_released.padding_is_class_0``), and so teaches that there is road.
+    """
+
+    def __init__(self, *args: Any, labeled_pad_val: int | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.labeled_pad_val = labeled_pad_val
 
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
-        if "inputs" in data:
+        if "inputs" in data:  # without unlabeled images a batch is mmseg's own
+            return self._padded(data, training)
+        return dict(
+            labeled=self._padded(data["labeled"], training),
+            unlabeled=super().forward(data["unlabeled"], training),
+        )
+
+    def _padded(self, data: dict, training: bool) -> dict[str, Any]:
+        usual = self.seg_pad_val
+        if training and self.labeled_pad_val is not None:
+            self.seg_pad_val = self.labeled_pad_val
+        try:
             return super().forward(data, training)
-        return {name: super(PairPreProcessor, self).forward(part, training)
-                for name, part in data.items()}  # fmt: skip
+        finally:
+            self.seg_pad_val = usual

@@ -227,7 +227,7 @@ class U2PL(BaseSegmentor):
 
     def _criterion(self, head: nn.Module, seg_logits: Tensor, label: Tensor) -> Tensor:
         criterion = self.settings.criterion
-        min_kept = criterion.kwargs.min_kept if criterion.type == "ohem" else 0
+        min_kept = criterion.kept(len(label)) if criterion.type == "ohem" else 0
         return ohem_cross_entropy(
             _enlarge(head, seg_logits, label), label, thresh=criterion.kwargs.thresh,
             min_kept=min_kept, ignore_index=self.ignore_index)  # fmt: skip

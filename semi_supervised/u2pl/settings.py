@@ -10,7 +10,6 @@ import dataclasses
 import difflib
 import math
 import typing
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
@@ -18,7 +17,6 @@ from typing import Any
 
 import yaml
 
-from core.arms import KINDS, Arm, Asked
 from core.errors import ConfigError
 from core.hardness import IGNORED, NORMALIZE, WEIGHTING
 from semi_supervised.u2pl.augment import AUGMENTATIONS
@@ -43,6 +41,7 @@ class Dataset:
     # Labeled images a process, and as many unlabeled ones; with 1 there is no other to mix with.
     batch_size: int = 2
     workers: int = 2
+    test_size: tuple[int, int] = (0, 0)  # see configs/cityscapes.yaml
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
 
@@ -110,13 +109,21 @@ class Trainer:
 @dataclass(frozen=True)
 class CriterionKwargs:
     thresh: float = 0.7
-    min_kept: int = 100_000
+    min_kept: int = 100_000  # pixels of PUBLISHED_BATCH images; in proportion of others
+
+
+# Labeled images of a process in the published runs.
+PUBLISHED_BATCH = 2
 
 
 @dataclass(frozen=True)
 class Criterion:
     type: str = "ohem"  # or ce
     kwargs: CriterionKwargs = field(default_factory=CriterionKwargs)
+
+    def kept(self, images: int) -> int:
+        """The least number of pixels that OHEM keeps of so many images: the published share."""
+        return round(self.kwargs.min_kept * images / PUBLISHED_BATCH)
 
 
 @dataclass(frozen=True)
@@ -152,6 +159,7 @@ class AsReleased:
     shifted_class_list: bool = False  # contrastive.py
     teacher_is_student_first_epoch: bool = False  # segmentor.py
     pseudo_labels_on_padding: bool = False  # pairs.py
+    padding_is_class_0: bool = False  # of labeled images; pairs.py
 
 
 @dataclass(frozen=True)
@@ -188,6 +196,7 @@ _WITHIN = {  # how ranks and the number of classes go together: contrastive.py
     "dataset.train.crop.size": (3, math.inf),  # a box of half of the image, and more to choose from
     "dataset.batch_size": (1, math.inf),
     "dataset.workers": (0, math.inf),
+    "dataset.test_size": (0, math.inf),
     "dataset.mean": (0, 255),
     "trainer.epochs": (1, math.inf),
     "trainer.max_iters": (0, math.inf),
@@ -351,32 +360,3 @@ def _positive(name: str, value: Any) -> None:
 
 def _numbers(value: Any) -> tuple:
     return value if isinstance(value, tuple) else (value,)
-
-
-def arm_and_settings(
-    settings: Settings, asked: Asked, overrides: Sequence[str] = ()
-) -> tuple[Arm, Settings]:
-    """The arm that flags and settings ask for together, and the settings with its options.
-
-    Args:
-        asked: what the flags say.
-        overrides: of ``settings``, as ``--set`` takes them: what is named there is asked for, also
-            where it is the default.
-
-    Raises:
-        ConfigError: both give an option, with different values.
-    """
-    named = {text.partition("=")[0].removeprefix("hl.") for text in overrides}
-    default = vars(HL())
-    own = {k: v for k, v in vars(settings.hl).items() if v != default[k] or k in named}
-    weighting = own.pop("weighting", None)
-    name = asked.name or weighting or default["weighting"]
-    if weighting not in (None, name):
-        raise ConfigError(
-            f"the flags say {name}, the settings say hl.weighting={weighting}: leave one out"
-        )
-    # Those of a file say how HL is trained, where it is; the baseline has none of them.
-    arm = asked.arm(name, [f"{k}={v}" for k, v in own.items() if k in KINDS[name].options])
-    if name in WEIGHTING:
-        settings = dataclasses.replace(settings, hl=HL(**arm.settings, weighting=name))
-    return arm, settings

@@ -4,13 +4,13 @@ import inspect
 
 import pytest
 
-from core.arms import KINDS, WEIGHTINGS, Arm
+from core.arms import KINDS, WEIGHTINGS, Arm, Asked, with_released
 from core.errors import CannotConvert
 from core.hardness import IGNORED, NORMALIZE, HardnessLoss
 
 TEXTS = ["baseline", "sup-only", "hl", "hl c=0.5 alpha=1", "hl alpha=0.001 normalize=batch",
          "ohem thresh=0.6 min_kept=100000", "focal gamma=1.5", "ce-scaled ignored=include",
-         "collected c=0.2", "balanced"]  # fmt: skip
+         "collected c=0.2", "balanced", "balanced reduction=weights"]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -42,6 +42,7 @@ def test_an_arm_in_all_its_forms():
         ("hinge", "unknown arm 'hinge', there are: sup-only, baseline"),
         ("hll", "did you mean hl"),
         ("baseline c=0.1", "baseline has no option 'c'; it has none"),
+        ("balanced reduction=mean", "reduction must be one of pixels, weights; got mean"),
         ("focal c=0.1", "no option 'c'; it has gamma"),
         ("focal gamma=-1", "gamma must be >= 0; got -1"),
         ("ohem thresh=7", "thresh must be a probability"),
@@ -79,3 +80,48 @@ def test_options_and_defaults_are_those_of_the_loss(name):
 def test_every_weighting_is_an_arm():
     assert WEIGHTINGS == ("ce", "balanced", "ohem", "focal", "ce-scaled", "collected", "hl")
     assert {Arm.parse(name).weighting for name in WEIGHTINGS} == set(WEIGHTINGS)
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        ("hl", "hl normalize=batch ignored=include"),
+        ("hl alpha=1 normalize=batch", "hl alpha=1 normalize=batch ignored=include"),
+        ("ce-scaled c=0.5", "ce-scaled c=0.5 normalize=batch ignored=include"),
+        ("collected", "collected normalize=batch ignored=include"),
+        ("balanced", "balanced"),  # its default is the released one
+        ("balanced reduction=pixels", "balanced reduction=pixels"),
+        ("ohem thresh=0.6", "ohem thresh=0.6"),
+        ("baseline", "baseline"),
+        ("sup-only", "sup-only"),
+    ],
+)
+def test_as_released_is_told_by_the_options(text, want):
+    arm = Arm.parse(text).as_released()
+    assert str(arm) == want and arm.as_released() == arm == Arm.parse(want)
+    name, *pairs = text.split()
+    assert str(Asked(name, tuple(pairs), as_released=True).arm("focal")) == want
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("hl normalize=image", "makes hl normalize=batch, but normalize=image is given: leave"),
+        ("ce-scaled ignored=exclude", "makes ce-scaled ignored=include, but ignored=exclude"),
+        ("balanced reduction=weights", "reduction=pixels, but reduction=weights is given"),
+    ],
+)
+def test_options_that_contradict_as_released_are_refused(text, words):
+    with pytest.raises(CannotConvert, match=words):
+        Arm.parse(text).as_released()
+
+
+def test_published_figures_stand_beside_the_released_definition_too():
+    figures = with_released({"baseline": 1.0, "hl": 2.0, "hl c=0.5": 3.0})
+    assert figures == {
+        "baseline": 1.0,
+        "hl": 2.0,
+        "hl normalize=batch ignored=include": 2.0,
+        "hl c=0.5": 3.0,
+        "hl c=0.5 normalize=batch ignored=include": 3.0,
+    }

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from core.arms import WEIGHTINGS, Arm, Asked
 from core.configs import load_config
 from core.errors import CannotConvert
+from core.rivals.balanced import PixelMeanCrossEntropy
 from core.rivals.focal import SoftmaxFocalLoss
 from core.weighting import arm_of_config, with_weighting
 
@@ -39,13 +40,21 @@ def quiet(cfg):
     return cfg
 
 
+@pytest.mark.parametrize("reduction", [None, "pixels", "weights"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_balanced_is_the_weighted_mean_of_cross_entropy(kind, tiny_config, tiny_batch, build):
-    cfg = with_weighting(quiet(tiny_config(kind)), Arm.parse("balanced"), class_weight=WEIGHTS)
+def test_balanced_is_a_weighted_mean_of_cross_entropy(
+    kind, reduction, tiny_config, tiny_batch, build
+):
+    """Over all pixels, void ones included, as in mmseg 0.x, which the paper's runs used; or divided
+    by the weights of the valid ones."""
+    arm = Arm.parse(f"balanced reduction={reduction}" if reduction else "balanced")
+    cfg = with_weighting(quiet(tiny_config(kind)), arm, class_weight=WEIGHTS)
     losses, logits, label = stage_losses(build(cfg).train(), *tiny_batch())
     weights = torch.tensor(WEIGHTS, dtype=torch.float64)
     for i, stage in enumerate(logits):
-        want = F.cross_entropy(stage, label, weight=weights, ignore_index=255)
+        want = F.cross_entropy(stage, label, weights, ignore_index=255, reduction="sum")
+        assert (label == 255).any()
+        want /= weights[label[label != 255]].sum() if reduction == "weights" else label.numel()
         key = "decode.loss_ce" if kind == "plain" else f"decode_{i}.loss_ce"
         factor = 0.4 if kind == "cascade" and i == 0 else 1.0
         assert losses[key].item() == pytest.approx(factor * want.item(), rel=1e-5)
@@ -107,6 +116,20 @@ def test_focal_leaves_the_label_alone_and_gamma_0_is_cross_entropy():
     assert torch.autograd.gradcheck(focal, logits)
     (grad,) = torch.autograd.grad(focal(logits), logits)
     assert grad[:, :, :2].abs().max() == 0
+
+
+def test_balanced_gradients_and_factor_per_pixel():
+    torch.manual_seed(0)
+    logits = torch.randn(2, 5, 3, 4, dtype=torch.float64, requires_grad=True)
+    label = torch.randint(0, 5, (2, 3, 4))
+    label[0, :2] = 255
+    factor = torch.rand(2, 3, 4, dtype=torch.float64)
+    loss = PixelMeanCrossEntropy(WEIGHTS, loss_weight=0.4)
+    assert torch.autograd.gradcheck(lambda x: loss(x, label), logits)
+    ce = F.cross_entropy(logits, label, ignore_index=255, reduction="none")
+    weights = torch.tensor([*WEIGHTS, 0.0], dtype=torch.float64)[label.clamp(max=5)]
+    want = 0.4 * (weights * ce * factor).mean()
+    torch.testing.assert_close(loss(logits, label, weight=factor), want)
 
 
 def test_focal_is_exact_and_finite_where_a_pixel_is_sure():

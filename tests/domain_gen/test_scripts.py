@@ -53,6 +53,9 @@ def trained(_trained, call, gtav):
                                     "--work-dir", work_dir, *flags, *SMALL)  # fmt: skip
             assert code == 0, err
             assert f"eval_cityscapes.py {work_dir}" in out
+            facts = read(work_dir).facts  # one process in the place of four
+            assert (facts["batch_size"], facts["published_batch_size"]) == (2, 8)
+            assert (facts["lr_factor"], facts["lr_rule"]) == (0.5, "square root")
             _trained[arm] = work_dir
     return _trained["baseline"], _trained["hl"]
 
@@ -210,7 +213,7 @@ def test_a_plan_needs_no_data_and_the_first_machine_evaluates(call, monkeypatch,
         monkeypatch.setenv("NODE_RANK", rank)
         code, out, err = call(*plan)
         assert code == 0, err
-        lines[rank] = out.splitlines()
+        lines[rank] = [line for line in out.splitlines() if not line.startswith("#")]
     assert [sum(TRAIN in line for line in lines[rank]) for rank in "01"] == [3, 3]
     assert [sum(EVALUATE in line for line in lines[rank]) for rank in "01"] == [3, 0]
     assert all("--nnodes=2" in line for line in lines["1"])
@@ -359,3 +362,14 @@ def test_bad_checkpoints_and_targets_are_one_line(trained, call, refused, tmp_pa
     assert "does not fit the config" in refused(other)
     code, _, err = call(EVALUATE, bare, *camvid, "--config", "deeplabv3plus_r18-w16")
     assert code == 0, err
+
+
+def test_as_released_is_in_the_commands(call, tmp_path):
+    """And without GTAV on disk; evaluations are printed, too."""
+    code, out, err = call("domain_gen/run_all.py", "--source", "gtav", "--dry-run", "--as-released",
+                          "--out", tmp_path)  # fmt: skip
+    lines = [line for line in out.splitlines() if not line.startswith("#")]
+    assert code == 0 and len(lines) == 6, err
+    assert f"{tmp_path}/hl-normalize=batch-ignored=include-seed0 " in lines[2]
+    assert "--weighting hl --options normalize=batch ignored=include" in lines[2]
+    assert all("eval_cityscapes.py" in line for line in lines[3:])

@@ -4,7 +4,7 @@ import statistics
 
 import pytest
 
-from core.configs import load_config
+from core.arms import Arm
 from core.convert import CannotConvert, to_hl
 from core.errors import ConfigError
 from fully_supervised import manifest
@@ -137,18 +137,41 @@ def test_all_architectures_and_backbones_of_the_paper_are_there(configs):
     assert {("ResNetV1c", depth) for depth in (18, 50, 101)} <= backbones
 
 
-@pytest.mark.parametrize(
-    ("gpus", "each", "factor"), [(4, 2, 1.0), (8, 1, 1.0), (2, 2, 0.5), (1, 2, 0.25), (16, 1, 2.0)]
-)
-def test_batch_rate_and_iterations_follow_the_gpus(gpus, each, factor):
-    """Four GPUs with two images each were used; as many images are seen with any number."""
-    cfg = load_config("mmseg::pspnet/pspnet_r50-d8_4xb2-40k_cityscapes-769x769.py")
-    found = manifest.fit_batch(cfg, 4, gpus)
-    assert found == dict(batch_size=each * gpus, published_batch_size=8, lr_factor=factor)
-    assert cfg.train_dataloader.batch_size == each
-    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.01 * factor)
-    assert cfg.train_cfg.max_iters * each * gpus == 40_000 * 8
-    assert cfg.param_scheduler[-1]["end"] == cfg.train_cfg.max_iters
+def test_costs_say_what_the_configs_do(configs):
+    """The list and dry runs read the table alone."""
+    rows = {name for name in manifest.models() if "/" in name}
+    assert manifest.costs().keys() == rows
+    for name in rows & configs.keys():
+        cfg, cost, model = configs[name], manifest.costs()[name], manifest.model(name)
+        optimizer = cfg.optim_wrapper.optimizer
+        assert (cost.iterations, cost.batch, cost.optimizer, cost.lr) == (
+            cfg.train_cfg.max_iters, cfg.train_dataloader.batch_size * model.gpus,
+            optimizer.type, optimizer.lr), name  # fmt: skip
+
+
+def test_hours_and_memory_are_those_of_the_logs():
+    cost, model = (
+        manifest.costs()["cityscapes/pspnet_r101"],
+        manifest.model("cityscapes/pspnet_r101"),
+    )
+    for arm, words in (
+        ("baseline", "authors: 8.0 h on 4 GPUs, 18.7 GB each"),
+        ("hl", "authors: 10.2 h on 4 GPUs, 19 GB each"),
+        ("hl normalize=batch ignored=include", "authors: 10.2 h on 4 GPUs, 19 GB each"),
+        ("hl c=0.5", "authors' hours: n/a"),
+        ("ce-scaled", "authors' hours: n/a"),
+    ):
+        assert cost.authors(model, Arm.parse(arm)) == words
+    psanet = manifest.costs()["cityscapes/psanet_r101"]  # its baseline's log is of another GPU
+    assert psanet.authors(model, Arm.parse("baseline")) == "authors' hours: n/a"
+    logs = [cost.logs for cost in manifest.costs().values() if cost.logs]
+    assert len(logs) == 43 and sum(None in log["seconds"] for log in logs) == 1
+
+
+def test_rows_that_take_no_weighting_have_the_baseline_alone():
+    model = manifest.model("ade20k/mask2former_swin-t")
+    assert model.takes(Arm.parse("ce")) and not model.takes(Arm.parse("hl"))
+    assert manifest.model("cityscapes/upernet_r18").takes(Arm.parse("hl c=0.5"))
 
 
 def test_an_unknown_row_and_a_missing_package_are_told(monkeypatch):

@@ -27,13 +27,46 @@ def test_the_list_has_every_row_with_its_figures(capsys):
             for figure in figures.values():
                 assert f"{figure:.2f}" in part
     assert "+1.71" in out and "needs" in out
-    assert f"{sum(len(t.rows) * len(t.arms) for t in manifest.tables().values())} rows" in out
+    refused = 2  # Mask2Former as ce-scaled and as hl
+    rows = sum(len(t.rows) * len(t.arms) for t in manifest.tables().values()) - refused
+    assert f"{rows} rows" in out
+    assert "40,000 iterations, batch 8, lr 0.01\n    baseline              74.39" in out
+    assert "authors: 2.5 h on 4 GPUs, 33.7 GB each" in out
+
+
+def test_the_list_is_scaled_for_gpus(capsys, monkeypatch):
+    monkeypatch.setenv("GPUS", "2")
+    plans.print_list()
+    assert "80,000 iterations, batch 4, lr 0.005 (published: 40,000 of 8, lr 0.01" in (
+        capsys.readouterr().out)  # fmt: skip
+
+
+def test_arms_that_must_be_refused_are_not_planned(parsed):
+    (plan,) = plans.plans(parsed("--table", "beyond"))
+    arms = [str(r.arm) for r in plan.runs if r.network == "ade20k/mask2former_swin-t"]
+    assert arms == ["baseline"]
+    with pytest.raises(ConfigError, match="can only be trained as baseline; not as hl"):
+        plans.plans(parsed("--only", "ade20k/mask2former_swin-t", "--arms", "hl"))
+
+
+def test_a_dry_run_says_what_a_row_trains(parsed, monkeypatch):
+    monkeypatch.setenv("GPUS", "1")
+    (plan,) = plans.plans(parsed("--only", "cityscapes/upernet_r18"))
+    assert plan.runs[0].note == (
+        "160,000 iterations, batch 2, lr 0.0025 (published: 40,000 of 8, lr 0.01; linear scaling, "
+        "Goyal et al. 2017); authors: 2.5 h on 4 GPUs, 33.7 GB each"
+    )
+    (plan,) = plans.plans(parsed("--only", "cityscapes/upernet_r18", "--max-iters", "9"))
+    assert plan.runs[0].note.startswith("cut to 9 iterations; whole: 160,000")
+    (plan,) = plans.plans(parsed("--data", "camvid"))
+    assert plan.runs[0].note.startswith("800 iterations; batch and learning rate as config")
 
 
 def test_a_table_is_its_rows_in_its_arms(parsed):
     (plan,) = plans.plans(parsed("--table", "2"))
     assert (plan.name, len(plan.runs)) == ("table-2", 12 * 3)
-    assert plan.published["cityscapes/upernet_r18"] == dict(baseline=74.39, hl=76.10)
+    assert plan.published["cityscapes/upernet_r18"] == {
+        "baseline": 74.39, "hl": 76.10, "hl normalize=batch ignored=include": 76.10}  # fmt: skip
     assert all(run.group == "cityscapes" and run.asked is None for run in plan.runs)
     six, seven = plans.plans(parsed("--table", "6", "7", "--only", "cityscapes/pspnet_r50"))
     assert [str(run.arm) for run in six.runs] == list(manifest.tables()["6"].arms)
@@ -103,5 +136,20 @@ def test_another_batch_than_the_published_is_noted():
     (note,) = run_all.batch_notes(entries)
     assert note == (
         "The net: batch 2 in the place of the published 8; learning rate × 0.25, "
-        "160,000 iterations (linear scaling)."
+        "160,000 iterations (linear scaling, Goyal et al. 2017)."
     )
+
+
+def test_as_released_is_in_arm_folder_and_flags(parsed):
+    (plan,) = plans.plans(parsed("--table", "7", "--only", "cityscapes/pspnet_r18",
+                                 "--as-released"))  # fmt: skip
+    last = plan.runs[-1]
+    assert str(last.arm) == "hl c=0.5 normalize=batch ignored=include"
+    assert last.work_dir.name == "hl-c=0.5-normalize=batch-ignored=include-seed0"
+    assert "--weighting hl --options c=0.5 normalize=batch ignored=include" in " ".join(
+        last.arguments
+    )
+    assert str(plan.runs[0].arm) == "baseline"
+    assert plan.published["cityscapes/pspnet_r18"][str(last.arm)] == 74.82
+    with pytest.raises(ConfigError, match="but ignored=exclude is given"):
+        plans.plans(parsed("--arms", "hl ignored=exclude", "--as-released"))

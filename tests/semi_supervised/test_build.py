@@ -8,13 +8,14 @@ from mmseg.registry import DATASETS, MODELS
 
 import core.engine.run  # noqa: F401  (registers what prepare() names)
 from core.arms import Arm, Asked
-from core.configs import fit_norm
+from core.configs import fit_norm, load_config
 from core.engine.prepare import prepare
 from core.errors import CannotConvert, ConfigError
 from data import registry
 from data.splits import Split, partition
+from semi_supervised.u2pl.arms import arm_and_settings
 from semi_supervised.u2pl.build import build_config
-from semi_supervised.u2pl.settings import arm_and_settings, load_settings
+from semi_supervised.u2pl.settings import load_settings
 
 HL = Arm.parse("hl")
 
@@ -285,3 +286,66 @@ def test_flags_and_settings_that_contradict_are_refused(root, arm, override, wor
     settings = load_settings(root / "semi_supervised/configs/streets.yaml", [override])
     with pytest.raises(ConfigError, match=words):
         arm_and_settings(settings, asked_for(arm), [override])
+
+
+def test_as_released_turns_every_accident_on(root):
+    path = root / "semi_supervised/configs/streets.yaml"
+    for arm, want in (("hl", "hl normalize=batch ignored=include"), ("sup-only", "sup-only")):
+        asked = dataclasses.replace(asked_for(arm), as_released=True)
+        made, settings = arm_and_settings(load_settings(path), asked)
+        assert str(made) == want and all(vars(settings.as_released).values())
+    assert len(vars(settings.as_released)) == 6
+    override = "as_released.shifted_class_list=false"
+    with pytest.raises(ConfigError, match=f"--set says {override}: leave one of the two out"):
+        arm_and_settings(load_settings(path, [override]), asked, [override])
+    with pytest.raises(ConfigError, match="but normalize=image is given"):
+        own = ["hl.normalize=image"]
+        arm_and_settings(load_settings(path, own), dataclasses.replace(asked, name="hl"), own)
+
+
+def test_released_padding_of_labeled_images_is_class_0(root, camvid, tmp_path):
+    """In training, of labeled images alone, with unlabeled ones or without."""
+    split = partition("camvid", camvid, "1/2", balanced=False)
+    padding = {}
+    for value in ("false", "true"):
+        settings = load_settings(
+            root / "semi_supervised/configs/camvid.yaml",
+            [f"as_released.padding_is_class_0={value}", "dataset.train.rand_resize=[0.3, 0.3]"],
+        )
+        for name in ("hl", "sup-only"):
+            cfg = build_config(settings, split, camvid, tmp_path, Arm.parse(name))
+            cfg = prepare(cfg, work_dir=tmp_path, seed=0)
+            dataset = DATASETS.build(cfg.train_dataloader.dataset)
+            sample = dataset[0, 0, 0] if name == "sup-only" else dataset[0, 0, (0, 0)]
+            parts = sample if name == "hl" else dict(labeled=sample)
+            batch = {k: {x: [y] for x, y in part.items()} for k, part in parts.items()}
+            preprocessor = MODELS.build(cfg.model.data_preprocessor)
+            batch = batch if name == "hl" else batch["labeled"]
+            out = preprocessor(batch, True)
+            out = out if name == "hl" else dict(labeled=out)
+            for part, data in out.items():
+                label = data["data_samples"][0].gt_sem_seg.data
+                padding[value, name, part] = set(label[..., -1, -9:].unique().tolist())
+    assert padding == {
+        ("false", "hl", "labeled"): {255},
+        ("false", "hl", "unlabeled"): {255},
+        ("false", "sup-only", "labeled"): {255},
+        ("true", "hl", "labeled"): {0},
+        ("true", "hl", "unlabeled"): {255},
+        ("true", "sup-only", "labeled"): {0},
+    }
+    assert preprocessor.seg_pad_val == 255  # put back
+
+
+def test_validation_images_enter_at_the_published_size(root, settings, tmp_path):
+    """2048x1024; the fully supervised rows with this crop have 2049x1025."""
+
+    def scales(settings, data):
+        cfg = build_config(settings, Split(names(9), names(9, 9)), tmp_path, tmp_path / data, HL)
+        pipelines = (cfg[f"{x}_dataloader"].dataset.pipeline for x in ("val", "test"))
+        return {tuple(s["scale"]) for p in pipelines for s in p if s["type"] == "Resize"}
+
+    assert scales(settings, "cityscapes") == {(2048, 1024)}
+    own = load_config(registry.get("camvid").config).val_dataloader.dataset.pipeline
+    camvid = load_settings(root / "semi_supervised/configs/camvid.yaml")
+    assert scales(camvid, "camvid") == {tuple(s["scale"]) for s in own if s["type"] == "Resize"}

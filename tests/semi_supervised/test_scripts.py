@@ -9,6 +9,7 @@ import pytest
 from core import result
 from core.report import write_report
 from core.result import Metrics, Result, read
+from semi_supervised import manifest
 from semi_supervised.table import table
 
 SCRIPT = "semi_supervised/train_u2pl_hl.py"
@@ -128,7 +129,7 @@ def test_published_protocol_without_running(call, monkeypatch, tmp_path):
     monkeypatch.setenv("GPUS", "4")
     code, out, _ = call(ALL, "--data", "cityscapes", "--dry-run", "--data-root", tmp_path,
                         "--out", "work_dirs/nowhere")  # fmt: skip
-    lines = out.splitlines()
+    lines = [line for line in out.splitlines() if not line.startswith("#")]
     assert code == 0 and len(lines) == 12
     assert sum("--sup-only" in line for line in lines) == 4
     assert all("--nproc_per_node=4" in line and "--launcher pytorch" in line for line in lines)
@@ -180,3 +181,81 @@ def test_one_machine_of_two_writes_the_report(rank, call, monkeypatch, camvid, t
                           "--out", tmp_path)  # fmt: skip
     assert code == 0, err
     assert (tmp_path / "index.html").is_file() == (rank == "0") == ("page: " in out)
+
+
+def test_as_released_is_in_every_command_and_name(call, tmp_path):
+    code, out, err = call(ALL, "--data", "cityscapes", "--splits", "1/8", "--dry-run",
+                          "--as-released", "--out", tmp_path)  # fmt: skip
+    lines = [line for line in out.splitlines() if not line.startswith("#")]
+    assert code == 0 and len(lines) == 3, err
+    assert all("--as-released" in line and f"{tmp_path}/1_8_as_released/" in line for line in lines)
+    assert "--weighting hl --options normalize=batch ignored=include" in lines[2]
+    run = Result("semi_supervised", "net", "1/8 as released", "hl normalize=batch ignored=include",
+                 0, metrics=Metrics(0.5, {}), title="1/8 as released: 372 of 2975")  # fmt: skip
+    result.write(run, tmp_path / "1_8_as_released" / "hl")
+    assert "76.04" in write_report(tmp_path, **table(tmp_path, "cityscapes")).markdown
+
+
+def test_a_dry_run_says_what_is_trained(call, monkeypatch, tmp_path):
+    monkeypatch.setenv("GPUS", "4")
+    flags = ("--splits", "1/8", "--arms", "hl", "--dry-run", "--out", tmp_path)
+    _, out, _ = call(ALL, "--data", "cityscapes", *flags,
+                     "--train-args=--set dataset.batch_size=4 trainer.epochs=3")  # fmt: skip
+    assert out.splitlines()[0] == (
+        "# 1/8 hl seed 0: 3 passes over the unlabeled images, batch 16 labeled and 16 unlabeled, "
+        "lr 0.01; published: 16 and 16, lr 0.01; authors' hours: n/a"
+    )
+    _, out, _ = call(ALL, "--data", "camvid", *flags)
+    assert "# 1/8 hl seed 0: 800 iterations, batch 8 labeled and 8 unlabeled, lr 0.05;" in out
+
+
+@pytest.fixture
+def lists(tmp_path):
+    """Published lists for the look-alike: a folder for each part."""
+    for name, labeled in (("4", "1234"), ("2", "12")):
+        folder = tmp_path / "lists" / name
+        folder.mkdir(parents=True)
+        (folder / "labeled.txt").write_text("".join(f"{i}\n" for i in labeled))
+        (folder / "unlabeled.txt").write_text("".join(f"{i}\n" for i in "3456"))
+    (tmp_path / "lists" / "val.txt").write_text("1\n")
+    return tmp_path / "lists"
+
+
+def test_published_lists_are_planned_and_read(lists, call, camvid, tmp_path, refused):
+    """The smaller part first; each by its lists; one that is not there is refused."""
+    plan = (ALL, "--data", "camvid", "--data-root", camvid, "--lists", lists, "--arms", "hl",
+            "--seeds", 0, "--dry-run", "--out", tmp_path / "out")  # fmt: skip
+    code, out, err = call(*plan)
+    lines = [line for line in out.splitlines() if not line.startswith("#")]
+    assert code == 0 and len(lines) == 2, err
+    for name, line in zip("24", lines, strict=True):
+        assert f"--labeled-list {lists}/{name}/labeled.txt --unlabeled-list" in line
+        assert f"--split-name {name} " in line and "--split " not in line
+        assert f"--work-dir {tmp_path}/out/{name}/hl-seed0 " in line
+    assert "--splits 3: no such folder" in refused(call(*plan, "--splits", 3))
+    lost = (*plan[:-3], "--lists", tmp_path, "--out", tmp_path / "out")
+    assert "holds labeled.txt and unlabeled.txt" in refused(call(*lost))
+    both = ("--data", "camvid", "--data-root", camvid, "--work-dir", tmp_path / "w",
+            "--labeled-list", lists / "2/labeled.txt",
+            "--unlabeled-list", lists / "2/unlabeled.txt")  # fmt: skip
+    assert "are of --split: the lists say which" in refused(call(SCRIPT, *both, "--split-seed", 1))
+    assert "leave it out" in refused(call(SCRIPT, *both[:4], "--split", "1/2", "--split-name", "x"))
+
+
+def test_figures_of_table_10_are_of_its_lists_and_others_are_told(tmp_path):
+    published = manifest.read()["lists"]
+    assert published.keys() == manifest.read()["published"].keys()
+    assert manifest.published_split(["a", "b"]) is None
+    accidents = dict(as_released=["shifted_class_list"])
+    for split, facts in (("186", dict(published_split="1/16") | accidents),
+                         ("1/16", dict(published_split=None)), ("9 of 2975", {})):  # fmt: skip
+        run = Result("semi_supervised", "net", split, "hl", 0, metrics=Metrics(0.5, {}),
+                     title=split, facts=facts)  # fmt: skip
+        result.write(run, tmp_path / split.replace("/", "_") / "hl")
+    report = write_report(tmp_path, **table(tmp_path, "cityscapes")).markdown
+    lines = [line for line in report.splitlines() if line.startswith("|") and "+ HL" in line]
+    rows = {line.split("|")[1].strip(): line for line in lines}
+    assert "72.62" in rows["186"] and "72.62" in rows["1/16"] and "72.62" not in rows["9 of 2975"]
+    assert "1/16: the published figures are of U²PL's own lists" in report
+    assert "186: the published" not in report
+    assert "186: with the accidents of the released code: shifted_class_list." in report

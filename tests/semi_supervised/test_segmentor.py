@@ -101,6 +101,18 @@ def test_without_hl_the_labeled_loss_is_ohem(make, pair):
     assert "loss_hl" not in losses and not hasattr(model, "predict_hardness")
 
 
+@pytest.mark.parametrize("images", [1, 2, 4])
+def test_ohem_keeps_the_same_share_of_any_batch(images, make, pair):
+    """500 pixels of two images are 250 of one and 1,000 of four."""
+    model = make(hl=False).double()
+    label = torch.cat([s.gt_sem_seg.data for s in pair["labeled"]["data_samples"]] * 2)[:images]
+    torch.manual_seed(0)
+    logits = 5 * torch.randn(images, 5, *label.shape[1:], dtype=torch.float64)
+    loss = model._criterion(model.student.decode_head, logits, label)
+    want = ohem_cross_entropy(logits, label, thresh=0.7, min_kept=250 * images)
+    assert torch.equal(loss, want)
+
+
 def test_sup_only_is_the_student_alone(make, pair):
     model = make(hl=False, sup_only=True)
     assert model.teacher is None and set(model.loss(pair["labeled"])) == {"loss_sup", "loss_aux_0"}

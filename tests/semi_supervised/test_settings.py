@@ -25,6 +25,7 @@ def test_cityscapes_has_the_published_values(configs):
     contrastive = (True, 3, 20, 0.3, 1, 20, 50, 256, 0.5, 1, 30000, 50000)
     assert dataclasses.astuple(s.trainer.contrastive) == contrastive
     assert dataclasses.astuple(s.criterion.kwargs) == (0.7, 100_000)
+    assert [s.criterion.kept(n) for n in (2, 4, 1)] == [100_000, 200_000, 50_000]
     assert (s.net.ema_decay, s.net.rep_planes, s.net.aux_loss.loss_weight) == (0.99, 256, 0.4)
     assert not any(dataclasses.astuple(s.as_released))
 

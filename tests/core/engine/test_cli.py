@@ -30,6 +30,8 @@ def parser():
          "hl c=0.5 alpha=1"),
         (["--hl", "--hl-options", "c=0.5"], "hl c=0.5"),
         (["--weighting", "balanced", "--class-weights", "w.json"], "balanced"),
+        (["--hl", "--as-released"], "hl normalize=batch ignored=include"),
+        (["--as-released"], "focal"),
     ],
 )  # fmt: skip
 def test_flags_name_an_arm(flags, arm):
@@ -43,6 +45,7 @@ def test_flags_name_an_arm(flags, arm):
         (["--sup-only", "--weighting", "focal"], "ask for focal and for sup-only"),
         (["--no-hl", "--options", "c=1"], "baseline has no option 'c'"),
         (["--hl", "--options", "c=1", "c=2"], "c is given twice: 1 and 2"),
+        (["--hl", "--as-released", "--options", "normalize=image"], "but normalize=image is given"),
         (["--hardness", "maps", "--hl"], "--hardness is of --weighting collected"),
         (["--class-weights", "w.json"], "--class-weights is of --weighting balanced: give that"),
     ],

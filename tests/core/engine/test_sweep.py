@@ -75,6 +75,14 @@ def test_a_dry_run_prints_commands_and_reads_no_data(runs, call_sweep, capsys):
     )
 
 
+def test_a_dry_run_prints_the_note_of_what_is_not_finished(runs, call_sweep, capsys):
+    noted = [dataclasses.replace(run, note="4 iterations") for run in runs]
+    call_sweep(noted, "--dry-run")
+    done, note, command = capsys.readouterr().out.splitlines()
+    assert done.startswith("# finished") and "train.py" in command
+    assert note == "# net hl c=0.5 seed 0: 4 iterations"
+
+
 def test_a_failed_run_is_reported_and_not_evaluated(runs, call_sweep):
     def evaluate(run, trained):
         assert trained == (run == runs[1])
