@@ -19,7 +19,7 @@ from pathlib import Path
 
 try:
     from data import registry, streets
-    from data.checks import Layout, check
+    from data.checks import Layout, check, told
     from data.errors import DataError
     from data.files import mirror
     from data.sets.cityscapes import KNOWN_IDS
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not error.problems:
             raise
         problems = error.problems
-    print("\n".join(problems) or f"{root}: every image has its label, all files are whole")
+    print("\n".join(told(problems)) or f"{root}: every image has its label, all files are whole")
     if problems:
         raise DataError(f"{len(problems)} problems in {root}, listed above")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data import streets
-from data.checks import Layout, missing_halves
+from data.checks import Layout, missing_halves, stems, what_lies
 from data.errors import DataError
 from data.sets import ade20k, camvid, cityscapes, gtav, isaid, mapillary, totaltext
 
@@ -208,8 +208,8 @@ def find(name: str, root: str | Path | None = None) -> Path:
     entry = get(name)
     folder = entry.folder(root)
     for layout in entry.layouts:
-        pattern = f"**/*{layout.image_suffix}"
-        if next((folder / layout.images).glob(pattern), None) is None:
+        layout = layout.on_disk(folder)
+        if not stems(folder / layout.images, layout.image_suffix):
             how = (
                 f"make it with python data/prepare.py {name} --src DOWNLOAD --out {folder}"
                 if entry.convert
@@ -217,7 +217,7 @@ def find(name: str, root: str | Path | None = None) -> Path:
             )
             raise DataError(
                 f"data set {name!r} not found: no *{layout.image_suffix} in "
-                f"{folder / layout.images}; {how}"
+                f"{folder / layout.images} ({what_lies(folder / layout.images)}); {how}"
             )
     return folder
 

@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from core.engine.prepare import prepare
     from core.engine.run import evaluate
+    from data.checked import with_checked_samples
     from domain_gen.build import target_config
     from domain_gen.trained import read_trained
 
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for net in nets:
         for target, root in found.items():
             cfg = prepare(
-                target_config(net, target, root),
+                with_checked_samples(target_config(net, target, root)),
                 work_dir=manifest.target_dir(net.path.parent, target),
                 title=f"{net.name} on {target.name}",
                 launcher=args.launcher,

@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from core.engine.run import train
     from core.rivals import class_weights
     from core.weighting import arm_of_config, with_weighting
+    from data.checked import with_checked_samples
     from domain_gen.build import source_config
 
     root = manifest.locate(source, roots)
@@ -49,7 +50,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.no_pretrained:
         without_pretrained(cfg)
     arm = arm_of_config(cfg, asked, args.default_arm)
-    weights = class_weights.of(cfg, args.class_weights) if arm.weighting == "balanced" else None
+    weights = (
+        class_weights.of(with_checked_samples(cfg), args.class_weights)
+        if arm.weighting == "balanced"
+        else None
+    )
     cfg = with_weighting(cfg, arm, class_weight=weights, hardness=args.hardness)
 
     seed = seed_of(cfg, args.seed)
@@ -57,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     default = manifest.RUNS / manifest.slug(source.name) / network / f"{arm.folder}-seed{seed}"
     work_dir = args.work_dir or cfg.get("work_dir") or default
     title = f"{source.name} {arm} seed {seed}"
+    cfg = with_checked_samples(cfg)
     cfg = prepare(cfg, work_dir=work_dir, title=title, seed=seed, amp=args.amp,
                   launcher=args.launcher, resume=args.resume, verbose=args.verbose)  # fmt: skip
     run = Result("domain_gen", network, source.name, str(arm), seed,

@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from core.engine.checkpoint import load_checkpoint
     from core.engine.prepare import prepare
+    from data.checked import with_checked_samples
     from fully_supervised.collecting import collect, training_images
 
     meta = load_checkpoint(args.checkpoint).get("meta") or {}
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not Path(cfg.data_root).is_dir():
         raise ConfigError(f"{cfg.data_root}: no such folder; name it with --data-root")
     without_pretrained(cfg)
+    cfg = with_checked_samples(cfg)
     cfg = prepare(cfg, work_dir=args.out / ".log", title="collecting")
     written = collect(cfg, args.checkpoint, args.out)
     print(f"{args.out}: {written} maps written, the others were there", file=sys.stderr)

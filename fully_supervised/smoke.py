@@ -136,6 +136,7 @@ def run(model: Model, arm: str, folder: Path) -> float:
     """Train two steps, evaluate; the time that it took, in seconds."""
     from core.engine.prepare import prepare
     from core.engine.run import train
+    from data.checked import with_checked_samples
 
     start = time.perf_counter()
     cfg = model.config()
@@ -146,7 +147,8 @@ def run(model: Model, arm: str, folder: Path) -> float:
         write_images(root, num_classes, size)
     title = f"{model.name} {arm}"
     work_dir = folder / title.replace("/", "-").replace(" ", "-")
-    cfg = prepare(small(cfg, arm, root, num_classes, size), work_dir=work_dir, title=title, seed=0)
+    cfg = with_checked_samples(small(cfg, arm, root, num_classes, size))
+    cfg = prepare(cfg, work_dir=work_dir, title=title, seed=0)
     cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook["type"] != "PanelHook"]
     result = train(cfg, Result("fully_supervised", model.name, "smoke", arm, 0), pictures=0)
     if not 0 <= result.metrics.miou <= 1:

@@ -31,7 +31,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from core.engine.prepare import prepare
     from core.engine.run import test
+    from data.checked import with_checked_samples
 
+    cfg = with_checked_samples(cfg)
     cfg = prepare(cfg, work_dir=args.work_dir, title="test", launcher=args.launcher,
                   verbose=args.verbose)  # fmt: skip
     for name, value in test(cfg, args.checkpoint).items():

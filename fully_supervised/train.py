@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from core.engine.run import train
     from core.rivals import class_weights
     from core.weighting import arm_of_config, with_weighting
+    from data.checked import with_checked_samples
 
     cfg = fit_data(cfg, args.data, Roots.parse(args.data_root), own)
     data = args.data or own or data_name(cfg)
@@ -46,7 +47,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         without_pretrained(cfg)
 
     arm = arm_of_config(cfg, asked, args.default_arm)
-    weights = class_weights.of(cfg, args.class_weights) if arm.weighting == "balanced" else None
+    weights = (
+        class_weights.of(with_checked_samples(cfg), args.class_weights)
+        if arm.weighting == "balanced"
+        else None
+    )
     cfg = with_weighting(cfg, arm, class_weight=weights, hardness=args.hardness)
 
     seed = seed_of(cfg, args.seed)
@@ -54,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     title = f"{network} {arm} seed {seed}"
     default = Path("work_dirs", title.replace("/", "-").replace(" ", "-"))
     work_dir = args.work_dir or cfg.get("work_dir") or default
+    cfg = with_checked_samples(cfg)
     cfg = prepare(cfg, work_dir=work_dir, title=title, seed=seed, amp=args.amp,
                   launcher=args.launcher, resume=args.resume, verbose=args.verbose)  # fmt: skip
     run = Result("fully_supervised", network, data, str(arm), seed, data=data,

@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # What takes seconds to import comes after all that can be refused at once.
     from core.engine.prepare import prepare, seed_of
     from core.engine.run import train
+    from data.checked import with_checked_samples
     from semi_supervised.u2pl.build import build_config
     from semi_supervised.u2pl.settings import arm_and_settings, load_settings
 
@@ -58,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     cfg.merge_from_dict(args.cfg_options)
     seed = seed_of(cfg, args.seed)
     title = f"{name} {arm} seed {seed}"
+    cfg = with_checked_samples(cfg)
     cfg = prepare(cfg, work_dir=work_dir, title=title, seed=seed, amp=args.amp,
                   launcher=args.launcher, resume=args.resume, verbose=args.verbose)  # fmt: skip
     counts = dict(labeled=len(split.labeled), unlabeled=len(split.unlabeled))

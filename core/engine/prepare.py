@@ -11,7 +11,6 @@ from mmengine.config import Config
 from core import mmfixes
 from core.configs import changes, fit_norm, import_custom, walk
 from core.engine.launch import world_size
-from core.engine.sampling import checked
 from core.errors import ConfigError
 
 BACKENDS = ("LocalVisBackend", "TensorboardVisBackend")
@@ -104,14 +103,11 @@ def _fit_machine(cfg: Config, amp: bool) -> None:
 
 
 def _read_samples(cfg: Config) -> None:
-    """Samples that a resume repeats, of files that are checked when they are read."""
+    """Samples that a resume repeats."""
     loader = cfg.get("train_dataloader")
     if loader and loader.sampler.type == "InfiniteSampler":
         loader.sampler = dict(loader.sampler, type="PositionSampler")
-        loader.dataset = dict(type="SeededDataset", dataset=checked(loader.dataset))
-    for key in ("val_dataloader", "test_dataloader"):
-        if cfg.get(key):
-            cfg[key].dataset = checked(cfg[key].dataset)
+        loader.dataset = dict(type="SeededDataset", dataset=loader.dataset)
 
 
 def _measure(cfg: Config) -> None:

@@ -24,9 +24,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from data.checks import has_end
 from data.errors import DataError
 from data.files import in_parallel, png, save
+from data.pairs import has_end
 
 CLASSES = ("background", "text")
 PALETTE = ((0, 0, 0), (255, 255, 255))

@@ -21,7 +21,7 @@ mmengine_config.MODULE2PACKAGE["mmseg"] = "onedl-mmsegmentation"
 
 def checked(name, folder):
     entry = registry.get(name)
-    return check(folder, entry.layouts, entry.allowed_ids)
+    return [str(line) for line in check(folder, entry.layouts, entry.allowed_ids)]
 
 
 def loaders(name, folder):
@@ -103,7 +103,7 @@ def test_label_ids_out_of_range_and_sizes_are_named(fake_camvid):
     problems = checked("camvid", fake_camvid)
     assert f"{wrong}: label id 37 (3 pixels) is out of range; there are 0-11" in problems[0]
     assert f"{small}: is 24x18, its image 48x36" in problems[1]
-    assert f"{color}: not an 8-bit single-channel label" in problems[2]
+    assert f"{color}: not a single-channel label (RGB, 3 channels)" in problems[2]
 
 
 def test_camvids_void_is_ignored_in_training_and_evaluation(fake_camvid):
