@@ -199,21 +199,24 @@ def ranges(ids: Collection[int]) -> str:
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in pairs)
 
 
+def trained_id(
+    value: int, reduce_zero_label: bool = False, label_map: Mapping[int, int] | None = None
+) -> int:
+    """What mmseg's ``LoadAnnotations`` makes of a stored label value, 0-255."""
+    if reduce_zero_label:
+        value = value - 1 if 0 < value < 255 else 255
+    return (label_map or {}).get(value, value)
+
+
 def stored_ids(
     num_classes: int,
     ignore_index: int = 255,
     reduce_zero_label: bool = False,
     label_map: Mapping[int, int] | None = None,
 ) -> set[int]:
-    """Label values, 0-255, that mmseg's ``LoadAnnotations`` makes a class or the ignored one."""
-
-    def read(value: int) -> int:
-        if reduce_zero_label:
-            value = value - 1 if 0 < value < 255 else 255
-        return (label_map or {}).get(value, value)
-
+    """Label values, 0-255, that are read as a class or as the ignored one."""
     allowed = {*range(num_classes), ignore_index}
-    return {value for value in range(256) if read(value) in allowed}
+    return {v for v in range(256) if trained_id(v, reduce_zero_label, label_map) in allowed}
 
 
 def _regular(path: str | Path) -> int:

@@ -7,12 +7,15 @@ python data/prepare.py ade20k --src DIR              checks
 python data/prepare.py isaid --src DOWNLOAD --out DIR      cuts patches of 896x896, then checks
 python data/prepare.py totaltext --src DOWNLOAD --out DIR  draws the polygons, then checks
 python data/prepare.py camvid --src DIR              checks
+python data/prepare.py check CONFIG                  checks all that an mmseg config reads
 
 What is prepared where it lies is left alone with --out: a tree of links is made there. What was
 cut goes on, what is finished is skipped: the same command again.
 """
 
 import argparse
+import contextlib
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +31,7 @@ try:
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; set up with: source setup.sh") from error
 
+CHECK = "check"
 STREETS = "streets"  # drawn, with flags of its own
 GTAV_LAYOUT = Layout("images", "labels", ".png", ".png")  # labels hold labelIds
 
@@ -44,7 +48,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             add_folder_flags(command, entry)
         command.add_argument("--check-only", action="store_true", help="make nothing")
+    command = commands.add_parser(CHECK, help="every pair that an mmseg config reads, any data set")
+    command.add_argument("config", help="config file, or mmseg::folder/file.py")
     args = parser.parse_args(argv)
+    if args.name == CHECK:
+        check_config(args.config)
+        return
 
     entry = registry.get(args.name)
     root = entry.folder(args.src)
@@ -59,6 +68,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     print("\n".join(told(problems)) or f"{root}: every image has its label, all files are whole")
     if problems:
         raise DataError(f"{len(problems)} problems in {root}, listed above")
+
+
+def check_config(config: str) -> None:
+    with contextlib.redirect_stdout(io.StringIO()):  # mmseg says that an optional package is absent
+        from data.survey import survey
+    problems = survey(config)
+    if problems:
+        print("\n".join(told(problems)))
+        raise DataError(f"{len(problems)} problems in the data of {config}, listed above")
 
 
 def add_folder_flags(command: argparse.ArgumentParser, entry: registry.DataSet) -> None:
