@@ -186,7 +186,7 @@ def with_checked_samples(cfg: Config) -> Config:
 
 def _wrapped(dataset: dict, ignored: dict) -> dict:
     """The data sets inside a wrapper (ConcatDataset, RepeatDataset, pairs, ...), or this one."""
-    if dataset["type"] == "CheckedDataset":
+    if dataset.get("type") == "CheckedDataset":
         return dataset
     leaf = True
     for key, value in dataset.items():

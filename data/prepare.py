@@ -7,6 +7,7 @@ python data/prepare.py ade20k --src DIR              checks
 python data/prepare.py isaid --src DOWNLOAD --out DIR      cuts patches of 896x896, then checks
 python data/prepare.py totaltext --src DOWNLOAD --out DIR  draws the polygons, then checks
 python data/prepare.py camvid --src DIR              checks
+python data/prepare.py camvid --src DOWNLOAD --out DIR     converts a published form, then checks
 python data/prepare.py check CONFIG                  checks all that an mmseg config reads
 
 What is prepared where it lies is left alone with --out: a tree of links is made there. What was
@@ -18,6 +19,7 @@ import contextlib
 import io
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 try:
@@ -57,6 +59,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     entry = registry.get(args.name)
     root = entry.folder(args.src)
+    if entry.is_download:
+        if not entry.is_download(root):  # it lies as it is read
+            entry = replace(entry, convert=None)
+        elif not args.out:
+            raise DataError(f"{root}: as it is published; name a folder to convert it to: --out")
     if entry.convert or (entry.name != STREETS and args.out):
         root = Path(args.out or entry.default_root)
     try:
@@ -80,7 +87,7 @@ def check_config(config: str) -> None:
 
 
 def add_folder_flags(command: argparse.ArgumentParser, entry: registry.DataSet) -> None:
-    if entry.convert:
+    if entry.convert and not entry.is_download:
         command.add_argument("--src", help="the download [only check what is in --out]")
         command.add_argument("--out", help=f"folder to write [{entry.default_root}]")
     else:

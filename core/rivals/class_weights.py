@@ -55,7 +55,8 @@ def _labels_of(dataset: dict) -> dict:
         if "pipeline" in node and "dataset" not in node:
             node["pipeline"] = [dict(type="LoadAnnotations"), dict(type="PackSegInputs")]
 
-    while "pipeline" in dataset and "dataset" in dataset:  # mixes several images into one
+    # Mixed images have labels of their own; a seeded set, in a config that a run wrote, takes keys.
+    while "dataset" in dataset and ("pipeline" in dataset or dataset["type"] == "SeededDataset"):
         dataset = dataset["dataset"]
     walk(dataset, change)
     return dataset

@@ -124,3 +124,24 @@ def test_a_listed_pipe_does_not_hang(user_set, tmp_path):
     os.mkfifo(tmp_path / "img/p.jpg")
     with pytest.raises(DataError, match=r"p\.jpg: is a pipe, not a file"):
         CheckedDataset(user_set(ann_file="list.txt"))[1]
+
+
+def test_every_script_that_runs_a_config_checks_its_samples(root):
+    scripts = [
+        path.read_text()
+        for track in ("fully_supervised", "semi_supervised", "domain_gen")
+        for path in (root / track).glob("*.py")
+        if "import prepare" in path.read_text()
+    ]
+    assert len(scripts) >= 6
+    assert all("with_checked_samples(" in text for text in scripts)
+
+
+def test_class_weights_are_counted_in_any_wrapper(user_set):
+    from core.rivals.class_weights import class_pixels
+
+    one = user_set()
+    for dataset, factor in ((one, 1), (dict(type="ConcatDataset", datasets=[one, one]), 2)):
+        cfg = Config(dict(train_dataloader=dict(dataset=dataset)))
+        for given in (cfg, with_checked_samples(cfg)):
+            assert class_pixels(given)[1].tolist() == [128 * factor] * 3
