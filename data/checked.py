@@ -5,20 +5,24 @@ Apart from the other files: it imports mmseg.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import os
 from pathlib import Path
 from typing import Any
 
-from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
-from mmseg.datasets.transforms import LoadAnnotations
-from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
 from data.checks import stems, what_lies
 from data.errors import DataError
 from data.pairs import Rule, id_problems, problems_of, stored_ids
+
+with contextlib.redirect_stdout(io.StringIO()):  # says twice that an optional package is absent
+    from mmcv.transforms import LoadImageFromFile
+    from mmseg.datasets.transforms import LoadAnnotations
+    from mmseg.registry import DATASETS
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 

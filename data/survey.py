@@ -15,11 +15,10 @@ import cv2
 import mmengine.config.utils as mmengine_config
 import numpy as np
 from mmengine.config import Config
-from mmseg.registry import DATASETS
 from rich.console import Console
 from rich.progress import track
 
-from data.checked import LOADERS, CheckedDataset, with_checked_samples
+from data.checked import DATASETS, LOADERS, CheckedDataset, with_checked_samples
 from data.errors import DataError
 from data.pairs import Problem, problems_of, read_pixels, trained_id
 
