@@ -8,6 +8,8 @@ exception is a fault of ours and shows its traceback.
 class UserError(Exception):
     """One line that a person can act on."""
 
+    for_user = True  # data's loaders hand it on as it is; they import nothing of core
+
 
 class ConfigError(UserError, ValueError):
     """A config, flag or environment variable that cannot be read or run."""
@@ -27,10 +29,6 @@ class ResultError(UserError, ValueError):
 
 class WriteError(UserError, OSError):
     """A file could not be written; the one before it, if any, is as it was."""
-
-
-class SampleError(UserError, RuntimeError):
-    """A sample that cannot be read, by the name of its file."""
 
 
 class MapError(UserError, ValueError):

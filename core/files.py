@@ -9,10 +9,6 @@ from pathlib import Path
 
 from core.errors import WriteError
 
-# How a whole image file begins, and what comes at its end.
-_ENDS = {b"\x89PNG": b"IEND\xaeB`\x82", b"\xff\xd8": b"\xff\xd9"}
-_TAIL = 64  # some writers add a few bytes after the end
-
 
 def write_atomically(content: bytes, path: str | Path) -> None:
     """One file, as :func:`write_files` does it."""
@@ -59,21 +55,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def is_whole(path: str | Path) -> bool:
-    """Whether an image file is there with its end mark; formats without one are taken as they are.
-
-    The decoders take a truncated JPEG for a whole one.
-    """
-    try:
-        with open(path, "rb") as file:
-            start = file.read(4)
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - _TAIL))
-            tail = file.read()
-    except OSError:
-        return False
-    return bool(start) and all(
-        end in tail for begin, end in _ENDS.items() if start.startswith(begin)
-    )

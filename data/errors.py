@@ -10,14 +10,17 @@ class DataError(ValueError):
 
     Attributes:
         problems: where several files are wrong, a line for each; the message names the first.
+        for_user: an error with it needs no other words around it.
     """
 
-    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+    for_user = True
+
+    def __init__(self, message: str, problems: Sequence[object] = ()) -> None:
         super().__init__(message)
         self.problems = tuple(problems)
 
     @classmethod
-    def of(cls, problems: Sequence[str], command: str) -> DataError:
-        """The error of at least one problem; ``command`` is what lists them all."""
+    def of(cls, problems: Sequence[object], command: str) -> DataError:
+        """The error of at least one problem, a line each; ``command`` is what lists them all."""
         more = f" (and {len(problems) - 1} more: {command} lists them)" if problems[1:] else ""
         return cls(f"{problems[0]}{more}", problems)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from rich.console import Console
 from rich.progress import track
+
+from data.errors import DataError
 
 
 def save(path: str | Path, data: bytes) -> None:
@@ -49,15 +51,35 @@ def save_all(contents: Mapping[str | Path, bytes]) -> None:
         raise
 
 
+def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """``os.walk`` in the order of names that enters linked folders, too, as mmseg does.
+
+    Raises:
+        DataError: a link leads to a folder that holds it: there would be no end.
+    """
+    return _walk(str(folder), ())
+
+
+def _walk(folder: str, above: tuple[str, ...]) -> Iterator[tuple[str, list[str], list[str]]]:
+    here = os.path.realpath(folder)
+    if here in above:
+        raise DataError(f"{folder}: a link to a folder that holds it; remove the link")
+    for _, folders, names in os.walk(folder):
+        yield folder, sorted(folders), sorted(names)
+        for name in sorted(folders):
+            yield from _walk(os.path.join(folder, name), (*above, here))
+        return
+
+
 def mirror(src: str | Path, out: str | Path) -> None:
     """The tree of ``src`` below ``out``, every file a link: what is made there leaves ``src`` as
     it is. What is there already stays.
 
     Raises:
-        OSError: a link cannot be made.
+        OSError: a link cannot be made. DataError: see :func:`walk`.
     """
     src, out = Path(src).resolve(), Path(out)
-    for folder, _, names in os.walk(src):
+    for folder, _, names in walk(src):
         target = out / Path(folder).relative_to(src)
         target.mkdir(parents=True, exist_ok=True)
         for name in names:

@@ -7,6 +7,8 @@ python data/prepare.py ade20k --src DIR              checks
 python data/prepare.py isaid --src DOWNLOAD --out DIR      cuts patches of 896x896, then checks
 python data/prepare.py totaltext --src DOWNLOAD --out DIR  draws the polygons, then checks
 python data/prepare.py camvid --src DIR              checks
+python data/prepare.py camvid --src DOWNLOAD --out DIR     converts a published form, then checks
+python data/prepare.py check CONFIG                  checks all that an mmseg config reads
 
 What is prepared where it lies is left alone with --out: a tree of links is made there. What was
 cut goes on, what is finished is skipped: the same command again.
@@ -15,11 +17,12 @@ cut goes on, what is finished is skipped: the same command again.
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 try:
     from data import registry, streets
-    from data.checks import Layout, check
+    from data.checks import Layout, check, told
     from data.errors import DataError
     from data.files import mirror
     from data.sets.cityscapes import KNOWN_IDS
@@ -28,6 +31,7 @@ try:
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; set up with: source setup.sh") from error
 
+CHECK = "check"
 STREETS = "streets"  # drawn, with flags of its own
 GTAV_LAYOUT = Layout("images", "labels", ".png", ".png")  # labels hold labelIds
 
@@ -44,10 +48,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             add_folder_flags(command, entry)
         command.add_argument("--check-only", action="store_true", help="make nothing")
+    command = commands.add_parser(CHECK, help="every pair that an mmseg config reads, any data set")
+    command.add_argument("config", help="config file, or mmseg::folder/file.py")
     args = parser.parse_args(argv)
+    if args.name == CHECK:
+        check_config(args.config)
+        return
 
     entry = registry.get(args.name)
     root = entry.folder(args.src)
+    if entry.is_download:
+        if not entry.is_download(root):  # it lies as it is read
+            entry = replace(entry, convert=None)
+        elif not args.out:
+            raise DataError(f"{root}: as it is published; name a folder to convert it to: --out")
     if entry.convert or (entry.name != STREETS and args.out):
         root = Path(args.out or entry.default_root)
     try:
@@ -56,13 +70,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not error.problems:
             raise
         problems = error.problems
-    print("\n".join(problems) or f"{root}: every image has its label, all files are whole")
+    print("\n".join(told(problems)) or f"{root}: every image has its label, all files are whole")
     if problems:
         raise DataError(f"{len(problems)} problems in {root}, listed above")
 
 
+def check_config(config: str) -> None:
+    from data.survey import survey  # takes seconds
+
+    problems = survey(config)
+    if problems:
+        print("\n".join(told(problems)))
+        raise DataError(f"{len(problems)} problems in the data of {config}, listed above")
+
+
 def add_folder_flags(command: argparse.ArgumentParser, entry: registry.DataSet) -> None:
-    if entry.convert:
+    if entry.convert and not entry.is_download:
         command.add_argument("--src", help="the download [only check what is in --out]")
         command.add_argument("--out", help=f"folder to write [{entry.default_root}]")
     else:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from data import streets
-from data.checks import Layout, missing_halves
+from data.checks import Layout, missing_halves, stems, what_lies
 from data.errors import DataError
 from data.sets import ade20k, camvid, cityscapes, gtav, isaid, mapillary, totaltext
 
@@ -46,6 +46,8 @@ class DataSet:
         drawn: whether that is all of it.
         label_ids: number of ids in the labels on disk, where they are mapped when they are read.
         convert: writes it from a download: source, folder to write; returns the files written.
+        is_download: whether a folder is one; None if every source is, as the data set is never read
+            as it is published.
         inner: folder that the download unpacks to; it or its parent is named.
         foreground: the class whose IoU counts in the place of the mean.
         flags: of ``prepare.py``, beyond those of all; they go to ``convert`` by their names.
@@ -60,6 +62,7 @@ class DataSet:
     drawn: bool = False
     label_ids: int | None = None
     convert: Callable[..., int] | None = field(default=None, repr=False)
+    is_download: Callable[[Path], bool] | None = field(default=None, repr=False)
     inner: str | None = None
     foreground: str | None = None
     flags: Mapping[str, Mapping] = field(default_factory=dict, repr=False, compare=False)
@@ -98,7 +101,9 @@ def _splits(
 
 
 _CITYSCAPES = _splits("leftImg8bit", "gtFine", "_leftImg8bit.png", "_gtFine_labelTrainIds.png")
-_CAMVID = _splits("images", "labels", ".jpg", ".png")
+_CAMVID = tuple(
+    replace(layout, other_suffix=".png") for layout in _splits("images", "labels", ".jpg", ".png")
+)
 _GTAV = (Layout(gtav.IMAGES, gtav.TRAIN_IDS, ".png", ".png", gtav.SKIPPED),)
 
 DATASETS = {
@@ -120,7 +125,21 @@ DATASETS = {
             make=_write_streets_game,
             drawn=True,
         ),
-        DataSet("camvid", "CamVid, 480x360, 11 classes", camvid.CLASSES, _CAMVID, camvid.VOID),
+        DataSet(
+            "camvid",
+            "CamVid, 480x360, 11 classes",
+            camvid.CLASSES,
+            _CAMVID,
+            camvid.VOID,
+            convert=camvid.convert,
+            is_download=camvid.is_download,
+            flags={
+                "lists": dict(
+                    metavar="DIR",
+                    help="train.txt, val.txt of a download, in the place of the published split",
+                )
+            },
+        ),
         DataSet(
             "cityscapes",
             "Cityscapes, 2048x1024, 19 classes",
@@ -208,16 +227,16 @@ def find(name: str, root: str | Path | None = None) -> Path:
     entry = get(name)
     folder = entry.folder(root)
     for layout in entry.layouts:
-        pattern = f"**/*{layout.image_suffix}"
-        if next((folder / layout.images).glob(pattern), None) is None:
+        layout = layout.on_disk(folder)
+        if not stems(folder / layout.images, layout.image_suffix):
             how = (
                 f"make it with python data/prepare.py {name} --src DOWNLOAD --out {folder}"
-                if entry.convert
+                if entry.convert and not entry.is_download
                 else "name its folder with --data-root (prepare.py: --src)"
             )
             raise DataError(
                 f"data set {name!r} not found: no *{layout.image_suffix} in "
-                f"{folder / layout.images}; {how}"
+                f"{folder / layout.images} ({what_lies(folder / layout.images)}); {how}"
             )
     return folder
 

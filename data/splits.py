@@ -8,21 +8,24 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from rich.console import Console
 from rich.progress import track
 
 from data import registry
-from data.checks import Layout, read_pixels, stems
+from data.checks import Layout, stems
 from data.errors import DataError
 from data.files import save_all
+from data.lists import Images, lines
+from data.pairs import Rule, fault, id_problems, problems_of, read_pixels
 
 _LEAST = 1000  # a class with less than 1/1000 of an image's pixels does not count as in it
 _ONE = 2**40  # 1 in fixed point
@@ -109,7 +112,7 @@ def partition(
             missing or wrong.
     """
     entry, root = registry.get(name), Path(root)
-    layout = entry.layouts[0]
+    layout = entry.layouts[0].on_disk(root)
     if isinstance(fraction, str):
         fraction = parse_fraction(fraction)
     if seed < 0:
@@ -135,9 +138,7 @@ def read_lists(name: str, root: str | Path, labeled: str | Path, unlabeled: str 
     Args:
         name: data set of :mod:`data.registry`.
         root: where it lies.
-        labeled: list file. In each line an image: its path below ``root``, or its name as
-            :meth:`Split.write` gives it. What follows after white space is ignored (some lists
-            have the label there), and so are blank lines.
+        labeled: list file, in the forms of :mod:`data.lists`.
         unlabeled: likewise; these images need no label.
 
     Raises:
@@ -145,21 +146,25 @@ def read_lists(name: str, root: str | Path, labeled: str | Path, unlabeled: str 
             not on disk, listed before in either list, or labeled without a label file.
     """
     entry, root = registry.get(name), Path(root)
-    layout = entry.layouts[0]
+    layout = entry.layouts[0].on_disk(root)
     on_disk = stems(root / layout.images, layout.image_suffix)
+    images = Images(layout.images, layout.image_suffix, on_disk)
     listed: dict[str, str] = {}  # image -> where
-    parts = []
+    parts, twice = [], []
     for path in (Path(labeled), Path(unlabeled)):
         part = []
-        for where, line in _lines(path):
-            image = _image(layout, root, on_disk, where, line)
+        for where, line in lines(path):
+            image = images.find(line)
+            if image is None:
+                _refuse(images, root, where, line)
             if image in listed:
-                raise DataError(
-                    f"{where}: {image} is listed already, in {listed[image]}; remove one of the two"
-                )
-            listed[image] = where
+                twice.append(f"{where}: {image} is listed already, in {listed[image]}")
+            listed.setdefault(image, where)
             part.append(image)
         parts.append(tuple(part))
+    if twice:
+        more = f" (and {len(twice) - 1} more lines)" if twice[1:] else ""
+        raise DataError(f"{twice[0]}; remove one of the two{more}")
     for image in parts[0]:
         label = _label(layout, root, image)
         if not label.is_file():
@@ -210,17 +215,14 @@ def _presence(entry: registry.DataSet, root: Path, names: list[str]) -> np.ndarr
 def _classes_in(entry: registry.DataSet, root: Path, path: Path) -> np.ndarray:
     """Which classes have 1/1000 of a label's pixels or more, (classes,) bool; void is none."""
     try:
-        label = read_pixels(path)
+        problems = problems_of(None, path, Rule(entry.allowed_ids))
+        label = read_pixels(path) if not problems else np.zeros(0, np.uint8)
+        problems += id_problems(path, label, entry.allowed_ids)
     except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: not a whole image ({error}); copy it again") from error
-    if label.ndim != 2 or label.dtype != np.uint8:
-        raise DataError(f"{path}: not an 8-bit single-channel label; store the ids as such")
+        problems = [fault(path, error)]
+    if problems:
+        raise DataError(f"{problems[0]}; to see all: {_prepare(entry, root)}")
     pixels = np.bincount(label.ravel(), minlength=256)
-    wrong = set(pixels.nonzero()[0].tolist()) - entry.allowed_ids
-    if wrong:
-        raise DataError(
-            f"{path}: label id {min(wrong)} is out of range; to see all: {_prepare(entry, root)}"
-        )
     return pixels[: len(entry.classes)] * _LEAST >= label.size
 
 
@@ -249,32 +251,10 @@ def _balanced_order(presence: np.ndarray, count: int) -> np.ndarray:
     return order
 
 
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Where each line of a list is, for messages, and the line; blank ones are left out."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # Windows editors begin a file with a mark
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}; name a list file") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a text file in UTF-8; name a list of images") from error
-    if not text.strip():
-        raise DataError(f"{path}: no image is listed; name a list with one image a line")
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield f"{path}, line {number}", line.strip()
-
-
-def _image(layout: Layout, root: Path, on_disk: set[str], where: str, line: str) -> str:
-    """The name of a line's image, as in :class:`Split`."""
-    start, end = f"{layout.images}/", layout.image_suffix
+def _refuse(images: Images, root: Path, where: str, line: str) -> NoReturn:
+    """A line that names no training image on disk."""
     first = line.split()[0]
-    for text in (line, first):  # a name may have spaces
-        published = text.startswith(start) and text.endswith(end)
-        image = text[len(start) : -len(end)] if published else text
-        if image in on_disk:
-            return image
-    if published:
+    form = f"{images.folder}/NAME{images.suffix}"
+    if first.startswith(f"{images.folder}/") and first.endswith(images.suffix):
         raise DataError(f"{where}: {first} is not on disk below {root}; copy it or remove the line")
-    raise DataError(
-        f"{where}: {first!r} is no training image: give {start}NAME{end}, or NAME of one on disk"
-    )
+    raise DataError(f"{where}: {first!r} is no training image: give {form}, or NAME of one on disk")

@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from core.engine.prepare import prepare
     from core.engine.run import evaluate
+    from data.checked import with_checked_samples
     from domain_gen.build import target_config
     from domain_gen.trained import read_trained
 
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             run = Result("domain_gen", net.network, target.name, net.arm, net.seed,
                          title=target.title, facts=dict(source=net.source),
                          command=command)  # fmt: skip
-            if run := evaluate(cfg, net.path, run):
+            if run := evaluate(cfg, net.path, run, reading=with_checked_samples):
                 miou = f"mIoU {100 * run.metrics.miou:.2f} %"
                 print(f"{net.name} on {target.title}: {miou}", file=sys.stderr)
     if is_main_process():

@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from core.engine.run import train
     from core.rivals import class_weights
     from core.weighting import arm_of_config, with_weighting
+    from data.checked import with_checked_samples
     from domain_gen.build import source_config
 
     root = manifest.locate(source, roots)
@@ -53,7 +54,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.no_pretrained:
         without_pretrained(cfg)
     arm = arm_of_config(cfg, asked, args.default_arm)
-    weights = class_weights.of(cfg, args.class_weights) if arm.weighting == "balanced" else None
+    weights = (
+        class_weights.of(with_checked_samples(cfg), args.class_weights)
+        if arm.weighting == "balanced"
+        else None
+    )
     cfg = with_weighting(cfg, arm, class_weight=weights, hardness=args.hardness)
 
     seed = seed_of(cfg, args.seed)
@@ -67,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                  title=f"{source.title} (its own validation images)", data=source.title,
                  asked=iterations, facts=dict(facts, source=source.name),
                  command=cli.command_of(__file__, argv))  # fmt: skip
-    if run := train(cfg, run):
+    if run := train(cfg, run, reading=with_checked_samples):
         print(f"{title}: mIoU {100 * run.metrics.miou:.2f} % on the source, {work_dir}/result.json"
               f"\nnext: python domain_gen/eval_cityscapes.py {work_dir}")  # fmt: skip
 

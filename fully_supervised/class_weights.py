@@ -34,8 +34,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg = data_of(args.data, roots)
 
     from core.rivals.class_weights import balanced, class_pixels
+    from data.checked import with_checked_samples
 
-    classes, pixels = class_pixels(cfg)
+    classes, pixels = class_pixels(with_checked_samples(cfg))
     weights = balanced(pixels)
     for name, count, weight in zip(classes, pixels, weights, strict=True):
         print(f"{name:<24} {100 * count / pixels.sum():8.4f} %  {weight:8.4f}")

@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from core.engine.checkpoint import load_checkpoint
     from core.engine.prepare import prepare
+    from data.checked import with_checked_samples
     from fully_supervised.collecting import collect, training_images
 
     meta = load_checkpoint(args.checkpoint).get("meta") or {}
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ConfigError(f"{cfg.data_root}: no such folder; name it with --data-root")
     without_pretrained(cfg)
     cfg = prepare(cfg, work_dir=args.out / ".log", title="collecting")
-    written = collect(cfg, args.checkpoint, args.out)
+    written = collect(cfg, args.checkpoint, args.out, with_checked_samples)
     print(f"{args.out}: {written} maps written, the others were there", file=sys.stderr)
 
 

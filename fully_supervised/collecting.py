@@ -9,7 +9,7 @@ from mmengine.config import Config
 from rich.console import Console
 from rich.progress import track
 
-from core.engine.run import load_runner
+from core.engine.run import Reading, load_runner
 from core.errors import ConfigError, MapError
 from core.files import write_atomically
 from core.rivals.collected import decode, encode, map_path
@@ -43,18 +43,19 @@ def _unwrapped(dataset: dict, checkpoint: Path) -> dict:
     return dataset
 
 
-def collect(cfg: Config, checkpoint: Path, out: Path) -> int:
+def collect(cfg: Config, checkpoint: Path, out: Path, reading: Reading | None = None) -> int:
     """Write a map for every training image that has none; the number written.
 
     Args:
         cfg: from :func:`training_images`, prepared.
         checkpoint: of a model with an HL branch.
         out: folder of the maps.
+        reading: see :meth:`core.engine.runner.HLRunner.from_cfg`.
 
     Raises:
         ConfigError: the model has no HL branch.
     """
-    runner = load_runner(cfg, checkpoint)
+    runner = load_runner(cfg, checkpoint, reading)
     model, dataset = runner.model, runner.test_dataloader.dataset
     if not hasattr(model, "predict_scores"):
         raise ConfigError(f"{checkpoint}: its model has no HL branch to collect from")

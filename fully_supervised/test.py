@@ -31,10 +31,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from core.engine.prepare import prepare
     from core.engine.run import test
+    from data.checked import with_checked_samples
 
     cfg = prepare(cfg, work_dir=args.work_dir, title="test", launcher=args.launcher,
                   verbose=args.verbose)  # fmt: skip
-    for name, value in test(cfg, args.checkpoint).items():
+    for name, value in test(cfg, args.checkpoint, with_checked_samples).items():
         print(f"{name.removeprefix('IoU/'):<20}{value:6.2f}")
 
 

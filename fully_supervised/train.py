@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from core.engine.run import train
     from core.rivals import class_weights
     from core.weighting import arm_of_config, with_weighting
+    from data.checked import with_checked_samples
 
     cfg = fit_data(cfg, args.data, Roots.parse(args.data_root), own)
     data = args.data or own or data_name(cfg)
@@ -54,7 +55,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         without_pretrained(cfg)
 
     arm = arm_of_config(cfg, asked, args.default_arm)
-    weights = class_weights.of(cfg, args.class_weights) if arm.weighting == "balanced" else None
+    weights = (
+        class_weights.of(with_checked_samples(cfg), args.class_weights)
+        if arm.weighting == "balanced"
+        else None
+    )
     cfg = with_weighting(cfg, arm, class_weight=weights, hardness=args.hardness)
 
     seed = seed_of(cfg, args.seed)
@@ -68,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                  asked=cli.asked_iterations(args), facts=facts,
                  metrics=Metrics(foreground=registry.foreground(data)),
                  command=cli.command_of(__file__, argv))  # fmt: skip
-    if run := train(cfg, run):
+    if run := train(cfg, run, reading=with_checked_samples):
         print(f"{title}: {run.outcome}, {work_dir}/result.json")
 
 

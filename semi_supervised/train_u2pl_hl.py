@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # What takes seconds to import comes after all that can be refused at once.
     from core.engine.prepare import prepare, seed_of
     from core.engine.run import train
+    from data.checked import with_checked_samples
     from semi_supervised.u2pl.arms import arm_and_settings
     from semi_supervised.u2pl.build import build_config
     from semi_supervised.u2pl.settings import PUBLISHED_BATCH, load_settings
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                  title=f"{name}: {counts['labeled']} of {sum(counts.values())} images labeled",
                  data=data, asked=cli.asked_iterations(args), facts=facts,
                  command=cli.command_of(__file__, argv))  # fmt: skip
-    if run := train(cfg, run):
+    if run := train(cfg, run, reading=with_checked_samples):
         print(f"{title}: mIoU {100 * run.metrics.miou:.2f} % after the last iteration, "
               f"{100 * run.metrics.best_miou:.2f} % at best, {work_dir}/result.json")  # fmt: skip
         if not args.work_dir:  # the rows that are there by now

@@ -11,10 +11,9 @@ import copy
 from typing import Any
 
 from mmseg.evaluation import IoUMetric
-from mmseg.registry import DATA_SAMPLERS, DATASETS, METRICS
+from mmseg.registry import DATA_SAMPLERS, METRICS
 
 from core.configs import walk
-from core.engine.sampling import checked
 from core.errors import ConfigError
 
 BACKENDS = ("LocalVisBackend", "TensorboardVisBackend")
@@ -25,18 +24,13 @@ _SEEDED = {"InfiniteSampler": "PositionSampler", "DefaultSampler": "EpochPositio
 _FIXED = ("filename_tmpl", "out_dir", "backend_args", "file_client_args")
 
 
-def loader(given: dict, *, training: bool) -> dict:
-    """A loader whose files are checked when they are read; of a training, one whose samples a
-    resume repeats."""
+def training_loader(given: dict) -> dict:
+    """A loader whose samples a resume repeats."""
     given = copy.deepcopy(given)
     sampler = given.get("sampler")
     dataset = given.get("dataset")
     if not isinstance(dataset, dict) or not isinstance(sampler, dict):
         return given  # mmengine says what is wrong with it
-    if not getattr(DATASETS.get(dataset.get("type") or ""), "checks_files", False):
-        given["dataset"] = checked(dataset)
-    if not training:
-        return given
     sampler["type"] = kind = _SEEDED.get(sampler.get("type"), sampler.get("type"))
     cls = DATA_SAMPLERS.get(kind) if isinstance(kind, str) else kind
     if getattr(cls, "gives_positions", False):

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,12 @@ from core.errors import ConfigError
 from core.result import Cost, Result, Weights
 from core.segmentors import HL_HEAD
 
+Reading = Callable[[Config], Config]
 
-def train(cfg: Config, run: Result, *, pictures: int = 4) -> Result | None:
+
+def train(
+    cfg: Config, run: Result, *, pictures: int = 4, reading: Reading | None = None
+) -> Result | None:
     """Train ``cfg`` (from :func:`core.engine.prepare.prepare`) to its end.
 
     Writes ``result.json`` (metrics of the last iteration and the best mIoU, curves, cost, code,
@@ -38,6 +43,7 @@ def train(cfg: Config, run: Result, *, pictures: int = 4) -> Result | None:
     Args:
         run: what the report calls this run: network, group, arm, seed, ...
         pictures: number of validation images to draw.
+        reading: see :meth:`core.engine.runner.HLRunner.from_cfg`.
 
     Returns:
         What was written to ``result.json``; None on other processes than the first.
@@ -53,7 +59,7 @@ def train(cfg: Config, run: Result, *, pictures: int = 4) -> Result | None:
             f"{work_dir} holds checkpoints up to {found[0].name}: go on with --resume, or name "
             "another --work-dir"
         )
-    runner = HLRunner.from_cfg(cfg)
+    runner = HLRunner.from_cfg(cfg, reading)
     if cfg.get("train_dataloader") is None or cfg.get("train_cfg") is None:
         raise ConfigError("the config has no train_dataloader, or no train_cfg: nothing to train")
     runner.train()
@@ -83,7 +89,12 @@ def train(cfg: Config, run: Result, *, pictures: int = 4) -> Result | None:
 
 
 def evaluate(
-    cfg: Config, checkpoint: str | Path, run: Result, *, pictures: int = 4
+    cfg: Config,
+    checkpoint: str | Path,
+    run: Result,
+    *,
+    pictures: int = 4,
+    reading: Reading | None = None,
 ) -> Result | None:
     """Test a checkpoint and leave ``result.json`` and ``pictures/`` in the work_dir, as
     :func:`train` does.
@@ -93,13 +104,14 @@ def evaluate(
         checkpoint: of ours, or exported.
         run: what the report calls this run: network, group, arm, seed, ...
         pictures: number of images to draw.
+        reading: see :meth:`core.engine.runner.HLRunner.from_cfg`.
 
     Raises:
         CheckpointError: the file is missing or damaged.
         ConfigError: its weights do not fit the config's model.
     """
     result.this_code()
-    runner, weights = _load(cfg, checkpoint)
+    runner, weights = _load(cfg, checkpoint, reading)
     metrics = {key: float(value) for key, value in runner.test().items()}
     if not is_main_process():
         return None
@@ -153,30 +165,30 @@ def _revision(state: dict) -> str:
     return weights_revision({k: v for k, v in state.items() if not k.startswith(f"{HL_HEAD}.")})
 
 
-def test(cfg: Config, checkpoint: str | Path) -> dict[str, float]:
+def test(cfg: Config, checkpoint: str | Path, reading: Reading | None = None) -> dict[str, float]:
     """Metrics of a checkpoint on the test loader, in percent.
 
     Raises:
         CheckpointError: the file is missing or damaged.
         ConfigError: its weights do not fit the config's model.
     """
-    return load_runner(cfg, checkpoint).test()
+    return load_runner(cfg, checkpoint, reading).test()
 
 
-def load_runner(cfg: Config, checkpoint: str | Path) -> HLRunner:
+def load_runner(cfg: Config, checkpoint: str | Path, reading: Reading | None = None) -> HLRunner:
     """The runner of a config with the weights of a checkpoint.
 
     Raises:
         CheckpointError: the file is missing or damaged.
         ConfigError: its weights do not fit the config's model.
     """
-    return _load(cfg, checkpoint)[0]
+    return _load(cfg, checkpoint, reading)[0]
 
 
-def _load(cfg: Config, checkpoint: str | Path) -> tuple[HLRunner, Weights]:
+def _load(cfg: Config, checkpoint: str | Path, reading: Reading | None) -> tuple[HLRunner, Weights]:
     content = load_checkpoint(checkpoint)
     state = content["state_dict"]
-    runner = HLRunner.from_cfg(cfg)
+    runner = HLRunner.from_cfg(cfg, reading)
     model = _unwrapped(runner)
     own = model.state_dict()
     # An exported checkpoint has no HL branch, and none is needed to test.

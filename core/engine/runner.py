@@ -7,7 +7,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -55,14 +55,23 @@ class HLRunner(Runner):
     """
 
     @classmethod
-    def from_cfg(cls, cfg: Config) -> HLRunner:
+    def from_cfg(cls, cfg: Config, reading: Callable[[Config], Config] | None = None) -> HLRunner:
         """A runner of a prepared config.
+
+        Args:
+            reading: the config with the loaders that are built, such as those that check their
+                files; it does not show in what the run writes.
 
         Raises:
             ConfigError: a part of it cannot be built.
         """
         with building("settings"):
-            return super().from_cfg(cfg)
+            runner = super().from_cfg(cfg)
+        if reading:
+            read = reading(cfg)
+            for name in ("train", "val", "test"):
+                setattr(runner, f"_{name}_dataloader", read.get(f"{name}_dataloader"))
+        return runner
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """The log file keeps everything; the terminal shows errors and what :meth:`tell` says."""
@@ -104,8 +113,8 @@ class HLRunner(Runner):
         training = dataloader is self._train_dataloader
         name = "train_dataloader" if training else "val_dataloader or test_dataloader"
         with building(name):
-            if isinstance(dataloader, dict):
-                dataloader = additions.loader(dataloader, training=training)
+            if training and isinstance(dataloader, dict):
+                dataloader = additions.training_loader(dataloader)
             return super().build_dataloader(dataloader, *args, **kwargs)
 
     def build_evaluator(self, evaluator: Any) -> Any:

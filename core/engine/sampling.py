@@ -20,9 +20,6 @@ from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmseg.registry import DATA_SAMPLERS, DATASETS
 from torch.utils.data import Dataset
 
-from core.errors import SampleError, UserError
-from core.files import is_whole
-
 
 def random_state() -> dict[str, Any]:
     """State of the generators of Python, NumPy and torch, as plain values and tensors."""
@@ -86,11 +83,12 @@ class EpochPositionSampler(DefaultSampler):
             yield self.seed, first + i * self.world_size, index
 
 
-class _Wrapped(Dataset):
-    """A data set around another one.
+@DATASETS.register_module()
+class SeededDataset(Dataset):
+    """A training set read through a sampler that gives positions.
 
     Args:
-        dataset: config of the other one.
+        dataset: config of the data set.
     """
 
     def __init__(self, dataset: dict) -> None:
@@ -108,48 +106,6 @@ class _Wrapped(Dataset):
 
     def __len__(self) -> int:
         return len(self.dataset)
-
-
-@DATASETS.register_module()
-class CheckedDataset(_Wrapped):
-    """Any mmseg data set; a file that is cut short or a label out of range is named.
-
-    The decoders take a truncated JPEG for a whole one, the metric drops labels that are no class,
-    and on a GPU such a label ends in a device assert.
-    """
-
-    def __getitem__(self, index: int) -> dict:
-        info = self.get_data_info(index)
-        for path in (info.get("img_path"), info.get("seg_map_path")):
-            if path and not is_whole(path):
-                raise SampleError(f"{path}: missing or truncated; copy it again")
-        try:
-            sample = self.dataset[index]
-        except UserError:
-            raise  # says already what is wrong with which file
-        except Exception as error:
-            raise SampleError(f"{info['img_path']}: cannot be read: {error!r}") from error
-        if "gt_sem_seg" in sample["data_samples"]:
-            label = sample["data_samples"].gt_sem_seg.data
-            wrong = label[(label >= len(self.metainfo["classes"])) & (label != 255)]
-            if wrong.numel():
-                raise SampleError(
-                    f"{info['seg_map_path']}: label id {int(wrong[0])} is out of range "
-                    f"(0-{len(self.metainfo['classes']) - 1}, 255)"
-                )
-        return sample
-
-
-def checked(dataset: dict) -> dict:
-    """Config of a data set whose damaged files are named when they are read."""
-    if dataset["type"] == "CheckedDataset":
-        return dataset
-    return dict(type="CheckedDataset", dataset=dataset)
-
-
-@DATASETS.register_module()
-class SeededDataset(_Wrapped):
-    """A training set read through :class:`PositionSampler`."""
 
     def __getitem__(self, key: tuple[int, int, Any]) -> dict:
         seed, position, index = key

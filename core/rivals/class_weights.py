@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Sequence
@@ -14,8 +15,7 @@ from mmseg.registry import DATASETS
 from rich.console import Console
 from rich.progress import track
 
-from core.configs import import_custom
-from core.engine.sampling import checked
+from core.configs import import_custom, walk
 from core.errors import ConfigError
 
 
@@ -27,12 +27,9 @@ def class_pixels(cfg: Config) -> tuple[list[str], np.ndarray]:
 
     Raises:
         ConfigError: no class occurs at all.
-        core.errors.SampleError: a label cannot be read.
     """
     import_custom(cfg)
-    labels = cfg.train_dataloader.dataset.copy()
-    labels.pipeline = [dict(type="LoadAnnotations"), dict(type="PackSegInputs")]
-    dataset = DATASETS.build(dict(checked(labels), _scope_="mmseg"))
+    dataset = DATASETS.build(dict(_labels_of(cfg.train_dataloader.dataset), _scope_="mmseg"))
     classes = list(dataset.metainfo["classes"])
 
     def count(index: int) -> np.ndarray:
@@ -48,6 +45,21 @@ def class_pixels(cfg: Config) -> tuple[list[str], np.ndarray]:
     if not pixels.any():
         raise ConfigError("no training label holds any class: no class weights can be made")
     return classes, pixels
+
+
+def _labels_of(dataset: dict) -> dict:
+    """The same data sets, in the same wrappers, with their labels alone."""
+    dataset = copy.deepcopy(dataset)
+
+    def change(node: dict) -> None:
+        if "pipeline" in node and "dataset" not in node:
+            node["pipeline"] = [dict(type="LoadAnnotations"), dict(type="PackSegInputs")]
+
+    # Mixed images have labels of their own; a seeded set, in a config that a run wrote, takes keys.
+    while "dataset" in dataset and ("pipeline" in dataset or dataset["type"] == "SeededDataset"):
+        dataset = dataset["dataset"]
+    walk(dataset, change)
+    return dataset
 
 
 def balanced(pixels: Sequence[int]) -> list[float]:

@@ -20,9 +20,9 @@ from mmseg.registry import TRANSFORMS
 from torch import Tensor
 
 from core.errors import MapError
-from core.files import is_whole
 
 FULL = 65535
+_PNG_END = b"IEND\xaeB`\x82"
 
 
 def map_path(folder: str | Path, root: str | Path, image: str | Path) -> Path:
@@ -54,7 +54,7 @@ def decode(path: str | Path) -> np.ndarray:
             f"{path}: no hardness map; collect the maps of this data set first"
         ) from error
     values = None
-    if is_whole(path):
+    if data.endswith(_PNG_END):  # OpenCV would decode what is left of a PNG that was cut
         values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16 or values.ndim != 2:
         raise MapError(f"{path}: not a whole 16-bit map; delete it and collect it again")

@@ -9,6 +9,7 @@ import numpy as np
 
 from data.errors import DataError
 from data.files import in_parallel, png, save
+from data.pairs import fault, has_end
 
 # The published table by labelId: name, whether it is trained and evaluated, colour.
 _LABELS: tuple[tuple[str, bool, tuple[int, int, int]], ...] = (
@@ -108,7 +109,11 @@ def _target(path: Path) -> Path:
 
 def _convert(path: Path) -> str | None:
     """Write one file; the problem as a line, None if there is none."""
-    label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    try:
+        # Not Pillow, which takes a palette for ids.
+        label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if has_end(path) else None
+    except (OSError, DataError) as error:
+        return str(fault(path, error))
     if label is None or label.ndim != 2 or label.dtype != np.uint8:
         return f"{path}: not an 8-bit single-channel PNG; copy it again"
     try:

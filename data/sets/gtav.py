@@ -10,6 +10,7 @@ Made here: ``train_ids/00001.png``, 8-bit trainIds, 0-18 and 255.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -17,10 +18,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from data.checks import fault, has_end, read_pixels, skipped_in, stems
+from data.checks import skipped_in, stems
 from data.colors import Colors, refuse
 from data.errors import DataError
 from data.files import in_parallel, png, save
+from data.lists import Images, lines
+from data.pairs import fault, has_end, read_pixels
 from data.sets.cityscapes import CLASSES, ID_TO_TRAIN_ID, KNOWN_IDS, LABEL_COLORS
 
 IMAGES, LABELS, TRAIN_IDS = "images", "labels", "train_ids"
@@ -38,7 +41,10 @@ _BY_COLOR: dict[tuple[int, ...], int] = {}
 for _id, _color in enumerate(LABEL_COLORS):
     _train_id = int(ID_TO_TRAIN_ID[_id])
     _BY_COLOR[tuple(_color)] = min(_train_id, _BY_COLOR.get(tuple(_color), 255))
+_BY_COLOR[_STATIC := (20, 20, 20)] = 255  # in GTAV's own table; Cityscapes' is black
 _COLORS = Colors(_BY_COLOR)
+_PALETTE = {i: [color] for i, color in enumerate(LABEL_COLORS)}
+_PALETTE[4].append(_STATIC)
 
 
 def convert_label(label: np.ndarray) -> np.ndarray:
@@ -58,6 +64,35 @@ def convert_label(label: np.ndarray) -> np.ndarray:
     if label.dtype != np.uint8 or label.ndim != 3 or label.shape[2] not in (3, 4):
         raise DataError(f"neither ids nor colours ({label.dtype}, {label.shape})")
     return _COLORS.ids(label)
+
+
+def read_label(path: str | Path) -> np.ndarray:
+    """A label for :func:`convert_label`: ids (H, W), or colours (H, W, 3 or 4).
+
+    Indices are ids only under GTAV's own palette, or a grey one; image tools re-order a palette.
+
+    Raises:
+        OSError, SyntaxError, ValueError: the file is not a whole image.
+        DataError: an index has no colour.
+    """
+    label = read_pixels(path)
+    with Image.open(path) as header:
+        if header.mode != "P":
+            return label
+        palette = np.array(header.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    present = np.unique(label)
+    # Cityscapes has no colour for license plates; an index without a colour can only be an id.
+    ids = present[(present != LICENSE_PLATE) & (present < len(palette))]
+    grey = (palette[ids] == ids[:, None]).all()
+    own = [
+        any(np.array_equal(palette[i], color) for color in _PALETTE.get(i, ()))
+        for i in ids.tolist()
+    ]
+    if grey or all(own):
+        return label
+    if present[-1] >= len(palette):
+        raise DataError(f"index {present[-1]} has no colour in its palette of {len(palette)}")
+    return palette[label]
 
 
 class _Outcome(NamedTuple):
@@ -132,14 +167,14 @@ def _convert(task: tuple[str, str]) -> _Outcome:
         if target.is_file():
             path = target
             return _Outcome(counts=_count(read_pixels(target)))
-        train_ids = convert_label(read_pixels(label))
+        train_ids = convert_label(read_label(label))
         path = image
         if not has_end(image):
             return _Outcome(f"{image}: truncated; copy it again")
         with Image.open(image) as header:
             width, height = header.size
     except (DataError, OSError, SyntaxError, ValueError) as error:
-        return _Outcome(fault(path, error))
+        return _Outcome(str(fault(path, error)))
     if train_ids.shape != (height, width):
         return _Outcome(
             skipped=f"label {train_ids.shape[1]}x{train_ids.shape[0]}, image {width}x{height}"
@@ -201,12 +236,20 @@ def names(root: str | Path, split: str) -> list[str]:
     return sorted(kept)
 
 
+def _name(images: Images, line: str) -> str:
+    """The image of a line; one that is not there is named as it is listed."""
+    number = re.split(r"[\s,;]", line)[0].removesuffix(".png")
+    if number.isdigit():
+        return number.zfill(5)
+    return images.find(line) or line
+
+
 def _listed(root: Path, split: str) -> tuple[Path, list[str]]:
     """The split file, and the names that it lists."""
     text, matlab = root / f"{split}.txt", root / "split.mat"
     if text.is_file():
-        lines = [line.strip().removesuffix(".png") for line in text.read_text().splitlines()]
-        found = [line.zfill(5) if line.isdigit() else line for line in lines if line]
+        images = Images(IMAGES, ".png", stems(root / IMAGES, ".png"))
+        found = [_name(images, line) for _, line in lines(text)]
     elif matlab.is_file():
         from scipy.io import loadmat
 

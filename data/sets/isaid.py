@@ -21,10 +21,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from data.checks import fault, has_end
 from data.colors import Colors
 from data.errors import DataError
 from data.files import in_parallel, png, save
+from data.pairs import fault, has_end
 
 CLASSES = (
     "background", "ship", "store_tank", "baseball_diamond", "tennis_court", "basketball_court",
@@ -130,7 +130,7 @@ def _cut(task: _Task) -> bool | str:
         path = task.label
         label = COLORS.ids(_read(task.label))
     except (DataError, OSError) as error:
-        return fault(path, error)
+        return str(fault(path, error))
     if image.shape[:2] != label.shape:
         return (
             f"{task.label}: is {label.shape[1]}x{label.shape[0]}, its image {width}x{height}; "

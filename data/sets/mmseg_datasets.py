@@ -10,6 +10,7 @@ from typing import ClassVar
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from data.checks import stems
 from data.errors import DataError
 from data.sets import camvid, cityscapes, gtav, mapillary, totaltext
 
@@ -29,9 +30,19 @@ class CamVidDataset(BaseSegDataset):
         classes=(*camvid.CLASSES, "void"), palette=[*map(list, camvid.PALETTE), [0, 0, 0]]
     )
 
-    def __init__(self, img_suffix: str = ".jpg", seg_map_suffix: str = ".png", **kwargs) -> None:
+    def __init__(
+        self, img_suffix: str | None = None, seg_map_suffix: str = ".png", **kwargs
+    ) -> None:
         kwargs.setdefault("metainfo", dict(classes=camvid.CLASSES))
-        super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
+        self.any_suffix = img_suffix is None  # ".jpg", or ".png" where there is none
+        super().__init__(img_suffix=img_suffix or ".jpg", seg_map_suffix=seg_map_suffix, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """The pairs of the split, whose images are all JPEG or all PNG."""
+        folder = Path(self.data_prefix["img_path"])
+        if self.any_suffix and not stems(folder, ".jpg") and stems(folder, ".png"):
+            self.img_suffix = ".png"
+        return super().load_data_list()
 
     @staticmethod
     def plain(dataset: dict) -> dict:

@@ -24,9 +24,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from data.checks import has_end
 from data.errors import DataError
 from data.files import in_parallel, png, save
+from data.pairs import fault, has_end
 
 CLASSES = ("background", "text")
 PALETTE = ((0, 0, 0), (255, 255, 255))
@@ -197,8 +197,11 @@ def _convert(task: _Task) -> bool | str:
             f"{task.image}: no {task.annotations} annotation in {task.labels}; copy it, or remove "
             "the image"
         )
-    if not has_end(task.image):
-        return f"{task.image}: truncated; copy it again"
+    try:
+        if not has_end(task.image):
+            return f"{task.image}: truncated; copy it again"
+    except DataError as error:
+        return str(fault(task.image, error))
     image = cv2.imread(str(task.image))  # upright, as mmcv reads it
     if image is None:
         return f"{task.image}: not an image that can be read; copy it again"

@@ -20,11 +20,11 @@ from core.configs import (
 )
 from core.convert import why_not
 from core.engine.checkpoint import checkpoints_in
-from core.engine.sampling import checked
 from core.errors import CannotConvert, ConfigError
 from core.rivals import class_weights
 from core.weighting import with_weighting
 from data import registry
+from data.checked import with_checked_samples
 from data.splits import Split
 from semi_supervised.u2pl.settings import Settings
 
@@ -139,7 +139,11 @@ def _weighted(
     alone = Config(dict(model=cfg.model, data_root=cfg.data_root, crop_size=cfg.crop_size,
                         train_dataloader=dict(dataset=labeled),
                         custom_imports=cfg.custom_imports))  # fmt: skip
-    weights = class_weights.of(alone, weights_file) if arm.weighting == "balanced" else None
+    weights = (
+        class_weights.of(with_checked_samples(alone), weights_file)
+        if arm.weighting == "balanced"
+        else None
+    )
     alone = with_weighting(alone, arm, class_weight=weights, hardness=hardness)
     cfg.custom_imports = alone.custom_imports
     return alone.train_dataloader.dataset, alone.model
@@ -211,7 +215,7 @@ def _set_loader(cfg: Config, settings: Settings, labeled: dict, unlabeled: dict 
     if unlabeled is None:
         dataset, sampler = labeled, "InfiniteSampler"
     else:
-        dataset = dict(type="PairDataset", labeled=checked(labeled), unlabeled=checked(unlabeled))
+        dataset = dict(type="PairDataset", labeled=labeled, unlabeled=unlabeled)
         sampler = "PairSampler"
     cfg.train_dataloader = dict(
         batch_size=settings.dataset.batch_size,

@@ -23,8 +23,6 @@ from core.engine.sampling import PositionSampler
 class PairDataset(Dataset):
     """``labeled[i]`` and ``unlabeled[j]`` under the names ``labeled`` and ``unlabeled``."""
 
-    checks_files = True  # its two parts do
-
     def __init__(self, labeled: dict, unlabeled: dict) -> None:
         self.labeled = DATASETS.build(labeled)
         self.unlabeled = DATASETS.build(unlabeled)

@@ -2,12 +2,10 @@
 
 import os
 
-import cv2
-import numpy as np
 import pytest
 
 from core.errors import WriteError
-from core.files import is_whole, write_atomically, write_files
+from core.files import write_atomically, write_files
 
 
 @pytest.mark.parametrize("call", ["os.replace", "os.fsync", "builtins.open"])
@@ -35,17 +33,3 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
     (tmp_path / "x").write_text("")
     with pytest.raises(WriteError, match=r"x/result\.json: could not be written"):
         write_atomically(b"", tmp_path / "x" / "result.json")
-
-
-@pytest.mark.parametrize("suffix", [".png", ".jpg"])
-def test_an_image_without_its_end_is_told(suffix, tmp_path):
-    path = tmp_path / f"a{suffix}"
-    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8))
-    assert is_whole(path)
-    path.write_bytes(path.read_bytes()[:-3])
-    assert not is_whole(path)
-    assert not is_whole(tmp_path / "none")
-    path.write_bytes(b"")
-    assert not is_whole(path)
-    path.write_bytes(b"BM another format")
-    assert is_whole(path)

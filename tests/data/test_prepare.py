@@ -13,15 +13,17 @@ from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS, METRICS
 
 from data import registry
-from data.checks import check
+from data.checks import check, stems, told
 from data.errors import DataError
+from data.files import mirror
+from data.pairs import Problem
 
 mmengine_config.MODULE2PACKAGE["mmseg"] = "onedl-mmsegmentation"
 
 
 def checked(name, folder):
     entry = registry.get(name)
-    return check(folder, entry.layouts, entry.allowed_ids)
+    return [str(line) for line in check(folder, entry.layouts, entry.allowed_ids)]
 
 
 def loaders(name, folder):
@@ -85,6 +87,43 @@ def test_a_jpeg_that_goes_on_in_zeros_is_named(progressive, fake_camvid):
     assert problem.startswith(f"{path}: damaged or truncated")
 
 
+def test_labels_elsewhere_are_one_problem(fake_camvid):
+    (fake_camvid / "labels/train").rename(fake_camvid / "labels/trian")
+    assert checked("camvid", fake_camvid) == [
+        f"{fake_camvid}/labels/train: no such folder, but 3 images in {fake_camvid}/images/train; "
+        "put or link their labels there, as 0016E5_00000.png"
+    ]
+
+
+def test_many_problems_of_a_kind_are_one_line():
+    many = [Problem("too small", f"{i}.png", f"is {i}x{i}", "enlarge it") for i in range(21)]
+    other = Problem("other", "x.png", "is odd", "mend it")
+    assert told([*many, other]) == [
+        "21 files: too small: 0.png, 1.png, 2.png, …; enlarge it", "x.png: is odd; mend it"
+    ]  # fmt: skip
+    assert told(many[:20]) == [str(problem) for problem in many[:20]]
+
+
+def test_linked_folders_are_read_and_loops_are_refused(fake_camvid, tmp_path_factory):
+    away = tmp_path_factory.mktemp("away") / "seq"
+    (away / "inner").mkdir(parents=True)
+    for part, suffix in (("images", ".jpg"), ("labels", ".png")):
+        path = fake_camvid / part / "train" / f"0016E5_00000{suffix}"
+        (away / part).mkdir()
+        path.rename(away / part / path.name)
+        (fake_camvid / part / "train/seq").symlink_to(away / part)
+    assert stems(fake_camvid / "images/train", ".jpg") == {
+        "seq/0016E5_00000", "0016E5_00001", "0016E5_00002"}  # fmt: skip
+    assert checked("camvid", fake_camvid) == []
+    (away / "labels/0016E5_00000.png").write_bytes(b"broken")
+    assert len(checked("camvid", fake_camvid)) == 1
+    mirror(fake_camvid, fake_camvid.parent / "links")
+    assert (fake_camvid.parent / "links/images/train/seq/0016E5_00000.jpg").is_symlink()
+    (away / "images/up").symlink_to(fake_camvid / "images")
+    with pytest.raises(DataError, match=r"a link to a folder that holds it; remove the link"):
+        stems(fake_camvid / "images", ".jpg")
+
+
 def test_hidden_files_are_not_data(fake_camvid):
     (fake_camvid / "images/train/._0016E5_00001.jpg").write_bytes(b"left by macOS")
     assert checked("camvid", fake_camvid) == []
@@ -103,7 +142,7 @@ def test_label_ids_out_of_range_and_sizes_are_named(fake_camvid):
     problems = checked("camvid", fake_camvid)
     assert f"{wrong}: label id 37 (3 pixels) is out of range; there are 0-11" in problems[0]
     assert f"{small}: is 24x18, its image 48x36" in problems[1]
-    assert f"{color}: not an 8-bit single-channel label" in problems[2]
+    assert f"{color}: not a single-channel label (RGB, 3 channels)" in problems[2]
 
 
 def test_camvids_void_is_ignored_in_training_and_evaluation(fake_camvid):

@@ -232,9 +232,12 @@ def test_only_a_balanced_split_needs_every_label(tmp_path):
 @pytest.mark.parametrize(
     ("label", "what"),
     [
-        (np.full((4, 8), 37, np.uint8), "label id 37 is out of range; to see all: python data/"),
-        (np.zeros((4, 8, 3), np.uint8), "not an 8-bit single-channel label"),
-        (None, "not a whole image"),
+        (
+            np.full((4, 8), 37, np.uint8),
+            r"label id 37 \(32 pixels\) is out of range; .*; to see all: python data/",
+        ),
+        (np.zeros((4, 8, 3), np.uint8), "not a single-channel label"),
+        (None, "damaged or truncated"),
     ],
 )
 def test_wrong_labels_are_named(label, what, tmp_path):
@@ -311,6 +314,10 @@ def test_lists_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
         (f"\ufeff{AACHEN[1]}\n", f"  {AACHEN[2]}  \n"),
         (f"{NAMES[1]}\n", f"{NAMES[2]}\n"),
         (f"{NAMES[1]}\r\n", f"{AACHEN[2]}"),
+        (f"/{AACHEN[1]}\r", f"./{AACHEN[2]}"),
+        (f"/data/city scapes/{AACHEN[1]}", f"D:\\cs\\{AACHEN[2]}".replace("/", "\\")),
+        (f"{AACHEN[1]},gtFine/x.png", f"{NAMES[2]}_leftImg8bit.png;3"),
+        (AACHEN[1].encode("utf-16"), f'"{AACHEN[2]}"'.encode("utf-16")),
     ],
 )
 def test_published_forms_of_lists(labeled, unlabeled, cityscapes):
@@ -342,17 +349,12 @@ VAL = "leftImg8bit/val/ulm/ulm_000000_000019_leftImg8bit.png"
         (VAL, AACHEN[2], rf"/labeled_list\.txt, line 1: '{VAL}' is no training image"),
         ("ulm/ulm_000000_000019", AACHEN[2], "'ulm/ulm_000000_000019' is no training image"),
         (VAL.replace("val", "train/../val"), AACHEN[2], "is not on disk"),
-        (f"/{AACHEN[0]}", AACHEN[2], "is no training image"),
-        (AACHEN[0].replace("/", "\\"), AACHEN[2], "is no training image"),
-        (AACHEN[0].removesuffix("_leftImg8bit.png"), AACHEN[2], "is no training image"),
-        (f"{AACHEN[0]},x", AACHEN[2], "is no training image"),
         ("\0\x1b\x07", AACHEN[2], r"'\\x00\\x1b\\x07' is no training image"),
         (AACHEN[2], AACHEN[0], rf"/labeled_list\.txt, line 1: {NAMES[2]} has no label: .*"
          r"/gtFine/train/aachen/aachen_000002_000019_gtFine_labelTrainIds\.png is missing"),
         ("", AACHEN[0], r"/labeled_list\.txt: no image is listed"),
         (AACHEN[0], "\r\n \n", r"unlabeled_list\.txt: no image is listed"),
-        (b"\x89PNG\r\n\x1a\n", AACHEN[0], r"/labeled_list\.txt: not a text file in UTF-8"),
-        (AACHEN[0], AACHEN[1].encode("utf-16"), r"unlabeled_list\.txt: not a text file"),
+        (b"\x89PNG\r\n\x1a\n", AACHEN[0], r"/labeled_list\.txt: not a text file in UTF-8 or"),
     ],
 )  # fmt: skip
 def test_wrong_lists_are_refused_in_a_line(labeled, unlabeled, what, cityscapes):

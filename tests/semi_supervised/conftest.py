@@ -9,7 +9,7 @@ import pytest
 
 import core.engine.run  # noqa: F401  (registers what prepare() names)
 from core.engine.prepare import prepare
-from core.engine.sampling import checked
+from data.checked import with_checked_samples
 from semi_supervised.u2pl.build import IMPORTS
 
 HERE = Path(__file__).resolve().parent
@@ -75,10 +75,13 @@ def u2pl_config(tiny_config, tiny_data, tiny_settings, fresh_mmengine):
             labeled = cfg.train_dataloader.dataset
             unlabeled = copy.deepcopy(labeled)
             unlabeled.pipeline[1] = dict(type="NoAnnotations")
-            pair = dict(type="PairDataset", labeled=checked(labeled), unlabeled=checked(unlabeled))
-            cfg.train_dataloader.dataset = dict(type="SeededDataset", dataset=pair)
+            cfg.train_dataloader.dataset = dict(
+                type="PairDataset", labeled=labeled, unlabeled=unlabeled
+            )
             cfg.train_dataloader.sampler.type = "PairSampler"
             cfg.custom_hooks = [dict(type="TeacherHook")]
-        return prepare(cfg, work_dir=work_dir, title="tiny", seed=0, resume=resume)
+        return prepare(
+            with_checked_samples(cfg), work_dir=work_dir, title="tiny", seed=0, resume=resume
+        )
 
     return make

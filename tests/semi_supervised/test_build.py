@@ -123,7 +123,7 @@ def test_passes_over_both_kinds_are_shuffled_apart(pairs):
 
 def test_half_of_the_images_shrink_and_half_grow(settings, root, tmp_path):
     cfg = build_config(settings, Split(names(9), names(9, 9)), tmp_path, tmp_path, HL)
-    pipeline = cfg.train_dataloader.dataset.dataset.labeled.dataset.pipeline
+    pipeline = cfg.train_dataloader.dataset.dataset.labeled.pipeline
     (choice,) = [t for t in pipeline if t.type == "RandomChoice"]
     assert [t[0].ratio_range for t in choice.transforms] == [(0.5, 1.0), (1.0, 2.0)]
     assert [t.type for t in pipeline] == [
@@ -237,8 +237,7 @@ def test_rivals_weight_the_students_main_head_alone(of_camvid):
     assert cfg.model.student.type == "CollectedEncoderDecoder" and cfg.model.student.hl.c == 0.5
     pair = cfg.train_dataloader.dataset.dataset
     steps = {
-        name: [step["type"] for step in pair[name].dataset.pipeline]
-        for name in ("labeled", "unlabeled")
+        name: [step["type"] for step in pair[name].pipeline] for name in ("labeled", "unlabeled")
     }
     assert "LoadHardness" in steps["labeled"] and "LoadHardness" not in steps["unlabeled"]
     hl = of_camvid("hl").model

@@ -13,10 +13,10 @@ from mmseg.registry import DATASETS
 from core.convert import to_collected, to_hl
 from core.engine.prepare import prepare
 from core.engine.run import train
-from core.engine.sampling import checked
 from core.errors import CannotConvert, MapError
 from core.result import Result
 from core.rivals.collected import FULL, decode, encode, map_path
+from data.checked import with_checked_samples
 
 KINDS = ["plain", "cascade"]
 
@@ -62,7 +62,9 @@ def test_map_goes_where_the_image_goes(maps, tiny_config):
         *[s for s in steps[2:] if s["type"] != "PhotoMetricDistortion"],
     ]
     cfg = config(tiny_config, data, folder)
-    dataset = DATASETS.build(dict(checked(cfg.train_dataloader.dataset), _scope_="mmseg"))
+    dataset = DATASETS.build(
+        dict(with_checked_samples(cfg).train_dataloader.dataset, _scope_="mmseg")
+    )
     flipped = set()
     for seed in range(8):
         np.random.seed(seed)
@@ -141,7 +143,9 @@ def test_a_bad_map_is_named(damage, words, maps, tiny_config):
     cfg = config(tiny_config, data, folder)
     damage(folder / "img/0.png")
     # As a run reads it: the line is that of the map, whatever is wrapped around.
-    dataset = DATASETS.build(dict(checked(cfg.train_dataloader.dataset), _scope_="mmseg"))
+    dataset = DATASETS.build(
+        dict(with_checked_samples(cfg).train_dataloader.dataset, _scope_="mmseg")
+    )
     with pytest.raises(MapError, match=words) as error:
         dataset[0]
     assert "img/0.png" in str(error.value) and "\n" not in str(error.value)

@@ -46,7 +46,7 @@ def test_an_id_beyond_150_is_named(ade):
     path = next((ade / "ADEChallengeData2016/annotations/training").glob("*.png"))
     cv2.imwrite(str(path), np.full((20, 30), 151, np.uint8))
     entry = registry.get("ade20k")
-    (line,) = check(entry.folder(ade), entry.layouts, entry.allowed_ids)
+    (line,) = map(str, check(entry.folder(ade), entry.layouts, entry.allowed_ids))
     assert str(path) in line and "label id 151 (600 pixels) is out of range" in line
     path.unlink()
     with pytest.raises(DataError, match="missing, but its image is there"):

@@ -53,6 +53,44 @@ def train_ids(root, name):
     return cv2.imread(str(root / f"train_ids/{name}.png"), cv2.IMREAD_UNCHANGED)
 
 
+@pytest.mark.parametrize("tool", ["adaptive", "reversed", "grey", "static"])
+def test_a_palette_of_an_image_tool_is_read_by_its_colours(tool, root):
+    ids = np.array([[7, 11, 26, 4]], np.uint8).repeat(12, 0).repeat(5, 1)
+    label = Image.fromarray(ids)
+    label.putpalette([i for i in range(256) for _ in range(3)] if tool == "grey" else PALETTE)
+    if tool == "adaptive":
+        label = label.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE, colors=5)
+    elif tool == "reversed":
+        label.putpalette([*PALETTE, *[0] * (768 - len(PALETTE))])
+        label = label.remap_palette(range(255, -1, -1))
+    elif tool == "static":
+        label.putpalette([*PALETTE[:12], 20, 20, 20, *PALETTE[15:]])
+    label.save(root / "labels/00001.png")
+    gtav.convert(root)
+    assert (train_ids(root, "00001") == np.append(ID_TO_TRAIN_ID[:34], 255)[ids]).all()
+
+
+def test_a_palette_of_other_colours_is_refused(root):
+    label = Image.fromarray(np.full(SIZE, 7, np.uint8))
+    label.putpalette([1, 2, 3] * 256)
+    label.save(root / "labels/00001.png")
+    with pytest.raises(DataError, match=r"00001\.png: unknown colour \(1, 2, 3\)"):
+        gtav.convert(root)
+
+
+LISTS = dict(
+    bom=b"\xef\xbb\xbf00001\n", utf16="00001\r\n".encode("utf-16"), path=b"images/00001.png\n",
+    columns=b"images/00001.png labels/00001.png\n", absolute=b"/data/gtav/images/00001.png\n",
+    number=b"1\n1\n", windows=b"images\\00001.png\r\n")  # fmt: skip
+
+
+@pytest.mark.parametrize("form", LISTS)
+def test_forms_of_lists(form, root):
+    gtav.convert(root)
+    (root / "train.txt").write_bytes(LISTS[form])
+    assert gtav.names(root, "train") == ["00001"]
+
+
 def statistics(root):
     return json.loads((root / "train_ids/statistics.json").read_text())
 
@@ -194,7 +232,7 @@ def test_splits_that_cannot_be_had_are_told(root):
     with pytest.raises(DataError, match=r"val\.txt lists 00777 and 0 more that are not in"):
         gtav.names(root, "val")
     (root / "val.txt").write_text("")
-    with pytest.raises(DataError, match="lists no image"):
+    with pytest.raises(DataError, match="no image is listed"):
         gtav.names(root, "val")
 
 
