@@ -17,7 +17,7 @@ from pathlib import Path
 from core.batch import batch_note
 from core.engine import cli
 from core.engine.sweep import Run, add_sweep_flags, sweep
-from core.result import Entry
+from core.result import Entry, Result
 from data import registry
 from data.errors import DataError
 from data.roots import add_root_flag
@@ -64,6 +64,8 @@ def batch_notes(entries: Sequence[Entry]) -> list[str]:
     """A sentence for each network that was trained with another batch than the published one."""
     notes = {}
     for entry in entries:
+        if not isinstance(entry.run, Result):
+            continue  # it failed
         note = batch_note(entry.title, entry.run.facts, entry.run.iterations)
         if note:
             notes[entry.subject] = note

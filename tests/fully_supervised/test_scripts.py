@@ -214,7 +214,7 @@ def test_dry_run_prints_the_published_protocol(call, monkeypatch, tmp_path):
     monkeypatch.setenv("GPUS", "4")
     code, out, _ = call(ALL, "--data", "cityscapes", "--dry-run", "--out", tmp_path)
     assert code == 0
-    lines = out.strip().splitlines()
+    lines = [line for line in out.splitlines() if not line.startswith("#")]
     assert len(lines) == 9
     assert all("--nproc_per_node=4" in line and "--launcher pytorch" in line for line in lines)
     assert (
