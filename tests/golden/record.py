@@ -67,6 +67,9 @@ RUNS = {
 }
 
 
+EARLY = 3
+
+
 def processor() -> str:
     """What decides over the last bits: the processor's model and the version of torch."""
     wanted = ("vendor_id", "cpu family", "model", "model name", "stepping")
@@ -145,7 +148,11 @@ def checksum(path: Path) -> str:
 
 def differences(name: str, now: dict, then: dict, exact: bool | None = None) -> list[str]:
     """A line for each quantity of a run that is not what it was; ``exact`` to the bit, else the
-    losses to 1e-4 relative. By default: exact on the processor of the record."""
+    first losses (:data:`EARLY`) to 5e-3 relative. By default: exact on the record's processor.
+
+    On another one the last bits of a sum differ, and each step takes the difference on: U²PL's
+    losses, which choose pixels, are 5e-4 apart in the first steps and 1e-1 in the tenth.
+    """
     if exact is None:
         exact = then["processor"] == processor()
     if now["losses"].keys() != then["losses"].keys():
@@ -153,7 +160,8 @@ def differences(name: str, now: dict, then: dict, exact: bool | None = None) -> 
     lines = []
     for key, values in now["losses"].items():
         old = then["losses"][key]
-        same = values == old if exact else np.allclose(values, old, rtol=1e-4, atol=0)
+        early = np.array(values[:EARLY]), np.array(old[:EARLY])
+        same = values == old if exact else np.allclose(*early, rtol=5e-3, atol=0)
         if not same:
             lines.append(f"{name}: {key} {values}, was {old}")
     if exact and now["weights"] != then["weights"]:
@@ -184,7 +192,7 @@ def main() -> None:
         lines += differences(name, run, then)
     print("\n".join(lines))
     print(f"{len(runs)} runs, {len(lines)} differences; {exact} compared to the bit, the losses of "
-          "others to 1e-4 (recorded on another processor)")  # fmt: skip
+          "others in their first steps (recorded on another processor)")  # fmt: skip
     sys.exit(bool(lines))
 
 

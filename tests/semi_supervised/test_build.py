@@ -9,6 +9,7 @@ from mmseg.registry import DATASETS, MODELS
 import core.engine.run  # noqa: F401  (registers what prepare() names)
 from core.arms import Arm, Asked
 from core.configs import fit_norm, load_config
+from core.engine.additions import training_loader
 from core.engine.prepare import prepare
 from core.errors import CannotConvert, ConfigError
 from data import registry
@@ -83,7 +84,7 @@ def pairs(camvid, root, tmp_path):
     split = partition("camvid", camvid, "1/2", balanced=False)
     cfg = build_config(s, split, registry.locate("camvid", camvid), tmp_path, HL)
     cfg = prepare(cfg, work_dir=tmp_path, seed=0)
-    return DATASETS.build(cfg.train_dataloader.dataset), split, cfg
+    return DATASETS.build(training_loader(cfg.train_dataloader)["dataset"]), split, cfg
 
 
 def test_a_sample_is_one_image_of_each_kind(pairs):
@@ -123,7 +124,7 @@ def test_passes_over_both_kinds_are_shuffled_apart(pairs):
 
 def test_half_of_the_images_shrink_and_half_grow(settings, root, tmp_path):
     cfg = build_config(settings, Split(names(9), names(9, 9)), tmp_path, tmp_path, HL)
-    pipeline = cfg.train_dataloader.dataset.dataset.labeled.pipeline
+    pipeline = cfg.train_dataloader.dataset.labeled.pipeline
     (choice,) = [t for t in pipeline if t.type == "RandomChoice"]
     assert [t[0].ratio_range for t in choice.transforms] == [(0.5, 1.0), (1.0, 2.0)]
     assert [t.type for t in pipeline] == [
@@ -235,7 +236,7 @@ def test_rivals_weight_the_students_main_head_alone(of_camvid):
     assert focal.student.decode_head.loss_decode.type == "SoftmaxFocalLoss"
     cfg = of_camvid("collected c=0.5", hardness="maps")
     assert cfg.model.student.type == "CollectedEncoderDecoder" and cfg.model.student.hl.c == 0.5
-    pair = cfg.train_dataloader.dataset.dataset
+    pair = cfg.train_dataloader.dataset
     steps = {
         name: [step["type"] for step in pair[name].pipeline] for name in ("labeled", "unlabeled")
     }
@@ -314,7 +315,7 @@ def test_released_padding_of_labeled_images_is_class_0(root, camvid, tmp_path):
         for name in ("hl", "sup-only"):
             cfg = build_config(settings, split, camvid, tmp_path, Arm.parse(name))
             cfg = prepare(cfg, work_dir=tmp_path, seed=0)
-            dataset = DATASETS.build(cfg.train_dataloader.dataset)
+            dataset = DATASETS.build(training_loader(cfg.train_dataloader)["dataset"])
             sample = dataset[0, 0, 0] if name == "sup-only" else dataset[0, 0, (0, 0)]
             parts = sample if name == "hl" else dict(labeled=sample)
             batch = {k: {x: [y] for x, y in part.items()} for k, part in parts.items()}
