@@ -13,6 +13,7 @@ config's number of classes: a check that all can be built, trained and evaluated
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import sys
 import tempfile
@@ -48,6 +49,7 @@ except ModuleNotFoundError as error:
 STEPS = 2
 CROP = (64, 64)
 HEAD_CHANNELS = 32
+SLOW = re.compile(r"vit|setr|dpt|unet|twins|beit|mae|swin-l|convnext|mscan-l")
 # Its pooling window is 49 pixels of features at 1/8.
 CROPS = {"LRASPPHead": (400, 400)}
 
@@ -77,7 +79,7 @@ def one_per_architecture() -> list[str]:
 
 def shipped(count: int | None = None) -> list[Model]:
     """mmseg's own configs, ``count`` of them: first one of each pair of backbone and decode head,
-    the one with the shortest name."""
+    the one with the shortest name; within these, networks that take long last."""
     root = mmseg_configs()
     paths = [p for p in root.rglob("*.py") if "_base_" not in p.parts]
     groups: dict[tuple, list[str]] = {}
@@ -86,14 +88,23 @@ def shipped(count: int | None = None) -> list[Model]:
         kinds = [str((text.get(key) or {}).get("type")) if isinstance(text.get(key), dict) else ""
                  for key in ("backbone", "neck", "decode_head")]  # fmt: skip
         groups.setdefault((text.get("type"), *kinds), []).append(name)
-    names = [group[i] for i in range(max(map(len, groups.values())))
-             for group in groups.values() if i < len(group)]  # fmt: skip
+    order = sorted(groups.values(), key=lambda group: bool(SLOW.search(group[0])))
+    names = [group[i] for i in range(max(map(len, order)))
+             for group in order if i < len(group)]  # fmt: skip
     return [Model(Path(n).stem, n, f"mmseg::{n}", is_own=True) for n in names[:count]]
 
 
 def _last_head(cfg: Config) -> dict:
-    head = cfg.model.decode_head
+    head = cfg.model.get("decode_head") or {}
     return head[-1] if isinstance(head, list | tuple) else head
+
+
+def classes_of(cfg: Config) -> int:
+    """The number of classes that a config's heads, or parts of them, name."""
+    found: list[int] = []
+    heads = [cfg.model.get("decode_head"), cfg.model.get("auxiliary_head")]
+    walk(heads, lambda node: found.append(node.get("num_classes")))
+    return next((number for number in found if number), 19)
 
 
 def write_images(root: Path, num_classes: int, size: tuple[int, int]) -> None:
@@ -143,6 +154,8 @@ def small(cfg: Config, arm: str, root: Path, num_classes: int, size: tuple[int, 
     def reduce(node: dict) -> None:
         if node.get("depth") == 101:
             node["depth"] = 50
+        if "img_size" in node:
+            node["img_size"] = size
         if "num_classes" in node and "channels" in node:
             node["channels"] = min(node["channels"], HEAD_CHANNELS)
         if "mask_size" in node:
@@ -161,17 +174,13 @@ def small(cfg: Config, arm: str, root: Path, num_classes: int, size: tuple[int, 
 
 def run(model: Model, arm: str, folder: Path) -> float:
     """Train two steps, evaluate; the time that it took, in seconds."""
-    from core.convert import decode_heads
     from core.engine.prepare import prepare
     from core.engine.run import train
     from data.checked import with_checked_samples
 
     start = time.perf_counter()
     cfg = model.config()
-    if model.is_own:
-        decode_heads(cfg)  # what is no segmentor of ours is refused before it is made smaller
-    head = _last_head(cfg)
-    num_classes, size = head.num_classes, CROPS.get(head.type, CROP)
+    num_classes, size = classes_of(cfg), CROPS.get(_last_head(cfg).get("type"), CROP)
     root = folder / f"images-{num_classes}-{size[0]}"
     if not root.is_dir():
         write_images(root, num_classes, size)

@@ -69,6 +69,9 @@ def test_a_command_is_taken(readme, line, call, parses, monkeypatch):
     assert (ROOT / script).is_file()
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    if "torchrun" in line:
+        for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR"):
+            monkeypatch.setenv(name, "1")
     if script == "tests/run.sh":
         return  # hands its flags on to pytest
     if script.startswith(("benchmarks", "tests", "fully_supervised/plain_torch")):

@@ -235,15 +235,20 @@ class HLRunner(Runner):
         own = model.state_dict()
         fits = {k: v for k, v in state.items()
                 if k in own and getattr(v, "shape", None) == own[k].shape}  # fmt: skip
-        if not fits or (self._resume and fits.keys() != own.keys() | state.keys()):
-            odd = sorted((own.keys() | state.keys()) - fits.keys())
+        # A memory bank grows, and takes what it had grown to: only keys are compared on resume.
+        if not fits or (self._resume and own.keys() != state.keys()):
+            odd = sorted((own.keys() ^ state.keys()) or own.keys())
             raise ConfigError(
                 f"{filename}: is of another network: {len(fits)} of {len(own)} tensors fit, and "
-                f"not {odd[0] if odd else 'one'}"
+                f"not {odd[0]}"
             )
         if not self._resume:
             self._tell_what_fits(filename, state.keys(), fits.keys(), own.keys())
-        model.load_state_dict(fits, strict=False)
+        try:
+            model.load_state_dict(state if self._resume else fits, strict=self._resume)
+        except RuntimeError as error:
+            words = " ".join(str(error).split())
+            raise ConfigError(f"{filename}: is of another network: {words}") from error
         self._has_loaded = True
         return checkpoint
 

@@ -9,7 +9,6 @@ import pytest
 
 import core.engine.run  # noqa: F401  (registers what prepare() names)
 from core.engine.prepare import prepare
-from data.checked import with_checked_samples
 from semi_supervised.u2pl.build import IMPORTS
 
 HERE = Path(__file__).resolve().parent
@@ -80,8 +79,6 @@ def u2pl_config(tiny_config, tiny_data, tiny_settings, fresh_mmengine):
             )
             cfg.train_dataloader.sampler.type = "PairSampler"
             cfg.custom_hooks = [dict(type="TeacherHook")]
-        return prepare(
-            with_checked_samples(cfg), work_dir=work_dir, title="tiny", seed=0, resume=resume
-        )
+        return prepare(cfg, work_dir=work_dir, title="tiny", seed=0, resume=resume)
 
     return make
