@@ -7,7 +7,7 @@ import copy
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -48,10 +48,19 @@ class Model:
         data, slash, _ = self.name.partition("/")
         return data if slash else None
 
+    @cached_property
+    def _own(self) -> Config | None:
+        return load_config(self.base) if self.is_own else None
+
     @property
     def revision(self) -> str | None:
         """Of a config of the user's, which may change from one call to the next."""
-        return config_revision(load_config(self.base)) if self.is_own else None
+        return config_revision(self._own) if self.is_own else None
+
+    @property
+    def seed(self) -> int | None:
+        """That a config of the user's sets."""
+        return (self._own.get("randomness") or {}).get("seed") if self.is_own else None
 
     @property
     def missing(self) -> list[str]:

@@ -102,7 +102,8 @@ def _runs(args: argparse.Namespace, names: Sequence[str], arms: Sequence[str]) -
         revision = model.revision
         data = args.data or _data_of(model)
         known = manifest.read()["data"].get(data, {})
-        for seed in args.seeds if args.seeds is not None else known.get("seeds", [0]):
+        seeds = known.get("seeds", [model.seed or 0])
+        for seed in args.seeds if args.seeds is not None else seeds:
             for arm in arms_of(args, arms):
                 if not model.takes(arm):
                     if args.arms:
@@ -121,7 +122,7 @@ def _runs(args: argparse.Namespace, names: Sequence[str], arms: Sequence[str]) -
                     work_dir=Path(args.out or RUNS, data, place, f"{arm.folder}-seed{seed}"),
                     asked=args.max_iters or known.get("max_iters"),
                     title=model.title,
-                    flags=_flags(args, model, data, arm),
+                    flags=_flags(args, model, data, arm, seed),
                     config=revision,
                     note=_note(model, data, arm, args.max_iters or known.get("max_iters"), gpus),
                 )
@@ -133,17 +134,21 @@ def _data_of(model: manifest.Model) -> str:
     return OWN if model.is_own else model.data or "streets"
 
 
-def _flags(args: argparse.Namespace, model: manifest.Model, data: str, arm: Arm) -> tuple[str, ...]:
+def _flags(
+    args: argparse.Namespace, model: manifest.Model, data: str, arm: Arm, seed: int
+) -> tuple[str, ...]:
     """What ``train.py`` is told beyond arm, seed and place."""
+    # The seed that a config of the user's sets gives way to the one that is asked for, by name.
+    of_seed = () if model.seed in (None, seed) else ("--cfg-options", f"randomness.seed={seed}")
     if data == OWN:
-        return (model.base, *Roots.parse(args.data_root).flags())
+        return (model.base, *Roots.parse(args.data_root).flags(), *of_seed)
     root = root_of(args, data)
     of_data = ("--data", data) if data != model.data else ()
     weights = manifest.read()["class_weights"].get(data)
     counted = weights and arm.weighting == "balanced"
     of_arm = ("--class-weights", str(CHECKOUT / weights)) if counted else ()
     name = model.base if model.is_own else model.name
-    return (name, *of_data, "--data-root", root, *of_arm)
+    return (name, *of_data, "--data-root", root, *of_arm, *of_seed)
 
 
 def _note(model: manifest.Model, data: str, arm: Arm, asked: int | None, gpus: int) -> str:

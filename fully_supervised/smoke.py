@@ -130,8 +130,9 @@ def small(cfg: Config, arm: str, root: Path, num_classes: int, size: tuple[int, 
     names = [f"class {i}" for i in range(num_classes)]
     metainfo = dict(classes=names, palette=[[i, i, i] for i in range(num_classes)])
     load = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")]
+    edges = [dict(type="GenerateEdge")] if _last_head(cfg).get("type") == "PIDHead" else []
     pipeline = [*load, dict(type="RandomCrop", crop_size=size), dict(type="RandomFlip", prob=0.5),
-                dict(type="PackSegInputs")]  # fmt: skip
+                *edges, dict(type="PackSegInputs")]  # fmt: skip
 
     def loader(split: str, sampler: str, pipeline: list, batch_size: int) -> dict:
         dataset = dict(type="BaseSegDataset", data_root=str(root), metainfo=metainfo,
@@ -156,12 +157,16 @@ def small(cfg: Config, arm: str, root: Path, num_classes: int, size: tuple[int, 
             node["depth"] = 50
         if "img_size" in node:
             node["img_size"] = size
-        if "num_classes" in node and "channels" in node:
-            node["channels"] = min(node["channels"], HEAD_CHANNELS)
         if "mask_size" in node:
             node["mask_size"] = (size[0] // 8 + 1, size[1] // 8 + 1)
 
     walk(cfg.model, reduce)
+    for heads in (cfg.model.get("decode_head"), cfg.model.get("auxiliary_head")):
+        for head in heads if isinstance(heads, list | tuple) else [heads or {}]:
+            # Those of a head within stay, and those that must be as wide as what comes in.
+            fixed = head.get("num_convs") == 0 or head.get("type") == "SETRMLAHead"
+            if "channels" in head and not fixed:
+                head["channels"] = min(head["channels"], HEAD_CHANNELS)
     arm = Arm.parse(arm)
     weights = [1.0 + i / num_classes for i in range(num_classes)]
     cfg = with_weighting(cfg, arm, class_weight=weights if arm.weighting == "balanced" else None)
@@ -186,7 +191,7 @@ def run(model: Model, arm: str, folder: Path) -> float:
         write_images(root, num_classes, size)
     title = f"{model.name} {arm}"
     work_dir = folder / title.replace("/", "-").replace(" ", "-")
-    cfg = prepare(small(cfg, arm, root, num_classes, size), work_dir=work_dir, title=title, seed=0)
+    cfg = prepare(small(cfg, arm, root, num_classes, size), work_dir=work_dir, title=title)
     result = train(cfg, Result("fully_supervised", model.name, "smoke", arm, 0), pictures=0,
                    reading=with_checked_samples)  # fmt: skip
     if not 0 <= result.metrics.miou <= 1:

@@ -7,7 +7,9 @@ import logging
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -43,7 +45,10 @@ def building(part: str) -> Iterator[None]:
     except Exception as error:
         if type(error) not in _WRONG:  # a line for the user already, or no fault of the config
             raise
-        words = " ".join(str(error).split()) or "no reason given"
+        words = " ".join(str(error).split())
+        if not words:  # a bare assert
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            words = f"{type(error).__name__} at {where.line} ({Path(where.filename).name})"
         kind = "no such key " if isinstance(error, KeyError) else ""
         raise ConfigError(f"the config's {part} cannot be built: {kind}{words}") from error
 

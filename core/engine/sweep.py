@@ -78,7 +78,10 @@ class Run:
         if self.config and found.facts.get("config", self.config) != self.config:
             raise ResultError(f"{self.work_dir} is of the config as it was before it was changed: "
                               f"{remedy}")  # fmt: skip
-        then, now = _settings(shlex.split(found.command)), _settings(self.further)
+        then, now = (
+            _settings(shlex.split(found.command)),
+            _settings([*self.arguments, *self.further]),
+        )
         if found.command and then != now:
             raise ResultError(f"{self.work_dir} was trained with {then or 'no settings'}, now "
                               f"{now or 'none'} are asked by --train-args: {remedy}")  # fmt: skip

