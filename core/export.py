@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from core.configs import import_custom, imports_of, parse_config, walk
 from core.engine.cli import main_line, note
@@ -45,7 +45,9 @@ def plain_config(cfg: Config) -> Config:
     from core.convert import COLLECTED, SEGMENTORS  # mmseg takes seconds, which --help need not
 
     cfg = copy.deepcopy(cfg)
-    import_custom(cfg)
+    names = imports_of(cfg)
+    ours = [name for name in names if name.partition(".")[0] in OURS]
+    import_custom(Config(dict(custom_imports=dict(imports=ours))))  # and nothing of a stranger's
     if "segmentor" in cfg.model:  # trained on pairs of images, which mmseg has not
         cfg.model = cfg.model.segmentor
         for key in _TRAINING:
@@ -61,10 +63,19 @@ def plain_config(cfg: Config) -> Config:
             ignored = _plain_loader(cfg[f"{name}_dataloader"])
             if ignored is not None and cfg.get(f"{name}_evaluator"):
                 walk(cfg[f"{name}_evaluator"], lambda node, i=ignored: _set_ignored(node, i))
+    pipeline = (cfg.get("test_dataloader") or {}).get("dataset", {}).get("pipeline")
+    if pipeline:
+        cfg.test_pipeline = pipeline  # where inference_model looks
+    # MMSegInferencer needs one.
+    cfg.setdefault("visualizer", dict(type="SegLocalVisualizer", name="visualizer",
+                                      vis_backends=[dict(type="LocalVisBackend")]))  # fmt: skip
     cfg.custom_hooks = [h for h in cfg.get("custom_hooks") or [] if not _is_ours("hook", h)]
-    if cfg.get("custom_imports"):
-        names = [name for name in imports_of(cfg) if name.partition(".")[0] not in OURS]
-        cfg.custom_imports = dict(cfg.custom_imports, imports=names)
+    for key, left in (("custom_imports", [name for name in names if name not in ours]),
+                      ("custom_hooks", cfg.custom_hooks)):  # fmt: skip
+        if not left:
+            cfg.pop(key, None)
+        elif key == "custom_imports":
+            cfg.custom_imports = dict(cfg.custom_imports, imports=left)
     return cfg
 
 
@@ -99,7 +110,7 @@ def _plain_loader(loader: dict) -> int | None:
         inner = node.get("dataset")
         if isinstance(inner, dict) and (cls := _is_ours("dataset", inner)):
             if hasattr(cls, "plain"):
-                node["dataset"] = cls.plain(inner)
+                node["dataset"] = ConfigDict(cls.plain(inner))
                 ignored = node["dataset"].get("ignore_index")
             else:
                 note(f"{cls.__name__} is a data set of this project: to test in plain mmseg, give "
@@ -140,9 +151,7 @@ def export_checkpoint(source: str | Path, target: str | Path) -> int:
     if target.suffix == ".py":
         raise CheckpointError(f"{target}: the weights' name ends in .pth; .py is the config's")
     if config.is_file() and not config.read_text().startswith(_FIRST):
-        raise CheckpointError(
-            f"{config}: is there and of somebody else; name another file to write"
-        )
+        raise CheckpointError(f"{config}: is there and no export of ours; name another")
     meta = checkpoint.get("meta", {})
     kept = {k: meta[k] for k in ("dataset_meta", "iter", "epoch", "seed") if k in meta}
     if "cfg" in meta:

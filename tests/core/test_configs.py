@@ -6,7 +6,14 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from core.configs import changes, imports_of, load_config, parse_config
+from core.configs import (
+    changes,
+    imports_of,
+    load_config,
+    merge_options,
+    parse_config,
+    scale_schedule,
+)
 from core.convert import to_hl
 from core.errors import ConfigError
 from core.export import export_checkpoint
@@ -74,3 +81,86 @@ def test_export_does_not_run_the_config_of_a_checkpoint(tmp_path):
     with pytest.raises(ConfigError):
         export_checkpoint(tmp_path / "x.pth", tmp_path / "y.pth")
     assert not spoiled.exists()
+
+
+OF_0_5 = """
+custom_hooks = [dict(type='EMAHook'), dict(type='FiniteLossHook'), dict(type='ProgressHook')]
+default_hooks = dict(checkpoint=dict(type='ResumableCheckpointHook', interval=3))
+train_dataloader = dict(
+    sampler=dict(type='PositionSampler', shuffle=True),
+    dataset=dict(type='SeededDataset', dataset=dict(type='CheckedDataset',
+                 dataset=dict(type='BaseSegDataset', data_root='a'))))
+val_dataloader = dict(dataset=dict(type='CheckedDataset', dataset=dict(type='BaseSegDataset')))
+val_evaluator = dict(type='ClassIoUMetric', iou_metrics=['mIoU'])
+"""
+
+
+def test_what_former_versions_put_into_a_config_is_taken_out():
+    cfg = parse_config(OF_0_5)
+    sampler, dataset = cfg.train_dataloader.sampler, cfg.train_dataloader.dataset
+    assert sampler == dict(type="InfiniteSampler", shuffle=True)
+    assert dataset == dict(type="BaseSegDataset", data_root="a")
+    assert cfg.val_dataloader.dataset == dict(type="BaseSegDataset")
+    assert cfg.val_evaluator.type == "IoUMetric" and cfg.custom_hooks == [dict(type="EMAHook")]
+    assert cfg.default_hooks.checkpoint == dict(type="CheckpointHook", interval=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("list.json", "[1, 2]", "cannot be read"),
+        ("broken.json", '{"model": ', "cannot be read: JSONDecodeError"),
+        ("raises.py", "raise ValueError('on purpose')", "cannot be read: ValueError: on purpose"),
+        ("syntax.py", "model = dict(", "cannot be read: SyntaxError"),
+        ("base.py", "_base_ = 'nowhere.py'", "cannot be read: .*nowhere"),
+        ("ending.txt", "model = 1", "cannot be read"),
+    ],
+)
+def test_a_config_that_cannot_be_read_is_one_line(name, text, words, tmp_path):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=rf"{name}: {words}") as caught:
+        load_config(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"modle.type": "X"}, "--cfg-options modle.type: the config has no modle; .* model"),
+        ({"param_scheduler.7.end": 3}, r"--cfg-options param_scheduler\.7\.end=3: "),
+        ({"model.type.x": 3}, r"--cfg-options model\.type\.x=3: "),
+    ],
+)
+def test_an_option_that_leads_nowhere_is_named(options, words, tiny_config):
+    with pytest.raises(ConfigError, match=words):
+        merge_options(tiny_config(), options)
+
+
+def test_options_are_merged(tiny_config):
+    cfg = tiny_config()
+    merge_options(cfg, {"load_from": "x.pth", "param_scheduler.0.power": 2.0, "vis_backends": []})
+    assert cfg.load_from == "x.pth" and cfg.param_scheduler[0].power == 2.0
+
+
+def test_a_short_try_is_evaluated_and_saved_once(tiny_config):
+    def shortened(max_iters, **more):
+        cfg = load_config("mmseg::_base_/schedules/schedule_20k.py")
+        cfg.merge_from_dict(more)
+        scale_schedule(cfg, max_iters)
+        return cfg.train_cfg.val_interval, cfg.default_hooks.checkpoint.interval
+
+    assert shortened(12) == (12, 12)
+    assert shortened(100) == (50, 50)
+    assert shortened(10000) == (1000, 1000)  # shares are kept: ten in all
+    assert shortened(12, train_cfg=dict(val_interval=4)) == (4, 12)  # the user's, more often
+
+
+def test_a_schedule_is_one_a_list_or_by_optimizer():
+    one = dict(type="PolyLR", begin=0, end=100, by_epoch=False)
+    for given in (one, [one], dict(a=[one], b=one)):
+        cfg = Config(dict(train_cfg=dict(max_iters=100), param_scheduler=given))
+        scale_schedule(cfg, 10)
+        ends = [int(x) for x in __import__("re").findall(r"'end': (\d+)", str(cfg.to_dict()))]
+        assert ends == [10] * len(ends) and ends
+    with pytest.raises(ConfigError, match=r"shortened by --cfg-options train_cfg\.max_epochs"):
+        scale_schedule(Config(dict(train_cfg=dict(max_epochs=3))), 10)
