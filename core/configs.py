@@ -54,7 +54,8 @@ def load_config(name: str | Path) -> Config:
         # mmengine's get_config wants the model index to know a config; most are there, not all.
         path = mmseg_configs() / name.removeprefix("mmseg::")
         if not path.is_file():
-            near = sorted(p.name for p in path.parent.glob("*.py"))[:5]
+            names = sorted(p.name for p in path.parent.glob("*.py"))
+            near = difflib.get_close_matches(path.name, names, 3) or names[:5]
             hint = f"; in that folder: {', '.join(near)}, …" if near else ""
             raise ConfigError(f"{name}: mmseg ships no such config{hint}")
     else:

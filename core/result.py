@@ -209,7 +209,7 @@ def finished(
 
     Args:
         asked: iterations; None: the whole schedule of the config.
-        arm: of whose kind it must be; options may have been given otherwise.
+        arm: of whose kind it must be, with its options; more may have been set otherwise.
         network: name of what must have been trained, "" if any.
 
     Raises:
@@ -229,7 +229,9 @@ def finished(
             f"{where} is of a short training (--max-iters {result.asked}), now the whole schedule "
             f"is asked: {remedy}"
         )
-    if arm is not None and Arm.parse(result.arm).kind != arm.kind:
+    found = Arm.parse(result.arm)
+    same = arm is None or found.kind == arm.kind
+    if not same or (arm and any(found.options.get(k) != v for k, v in arm.options.items())):
         raise ResultError(f"{where} is of the arm {result.arm!r}, now {arm} is asked: {remedy}")
     if network and result.network not in ("", network):
         raise ResultError(f"{where} is of {result.network}, now {network} is asked: {remedy}")

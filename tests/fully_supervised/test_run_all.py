@@ -2,6 +2,7 @@
 
 import pytest
 
+from core.arms import Arm
 from core.errors import ConfigError
 from core.result import Entry, Result
 from fully_supervised import manifest, plans, run_all
@@ -153,3 +154,38 @@ def test_as_released_is_in_arm_folder_and_flags(parsed):
     assert plan.published["cityscapes/pspnet_r18"][str(last.arm)] == 74.82
     with pytest.raises(ConfigError, match="but ignored=exclude is given"):
         plans.plans(parsed("--arms", "hl ignored=exclude", "--as-released"))
+
+
+OWN = """
+_base_ = "mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-769x769.py"
+randomness = dict(seed=5)
+"""
+
+
+def test_arms_of_a_users_config_are_planned(parsed, tmp_path):
+    """By its path; its seed is the default, another one is asked for by name."""
+    path = tmp_path / "mine.py"
+    path.write_text(OWN)
+    (plan,) = plans.plans(parsed("--only", path, "--arms", "baseline", "hl", "--data-root", "d"))
+    assert plan.name == "own-mine" and "own data" in plan.title
+    first, second = plan.runs
+    assert first.arguments == (
+        str(path), "--data-root", "d", "--weighting", "ce", "--seed", "5",
+        "--work-dir", str(tmp_path / "own/mine/baseline-seed5"), "--resume")  # fmt: skip
+    assert second.network == "mine" and second.arm == Arm.parse("hl")
+    (plan,) = plans.plans(parsed("--only", path, "--arms", "hl", "--seeds", 3))
+    assert plan.runs[0].arguments[1:3] == ("--cfg-options", "randomness.seed=3")
+    before = plan.runs[0].config
+    path.write_text(OWN + "train_cfg = dict(max_iters=9)\n")
+    (plan,) = plans.plans(parsed("--only", path, "--arms", "hl"))
+    assert plan.runs[0].config != before
+    with pytest.raises(ConfigError, match="is a config of your own, and no row of a table"):
+        plans.plans(parsed("--only", path, "--table", "2"))
+    with pytest.raises(ConfigError, match=r"nowhere\.py: no such config file"):
+        plans.plans(parsed("--only", "nowhere.py"))
+
+
+def test_a_config_of_mmsegs_runs_on_a_data_set_of_ours(parsed):
+    name = "mmseg::fcn/fcn_r18-d8_4xb2-80k_cityscapes-769x769.py"
+    (plan,) = plans.plans(parsed("--only", name, "--data", "camvid", "--arms", "hl"))
+    assert plan.runs[0].arguments[:3] == (name, "--data", "camvid")

@@ -202,3 +202,38 @@ def test_a_stop_within_an_epoch_goes_on_there(tiny_config, tiny_data, tmp_path, 
     run("cut")
     a, b = (load_checkpoint(tmp_path / w / "iter_8.pth")["state_dict"] for w in ("whole", "cut"))
     assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_load_from_is_told_or_refused(runner, tmp_path, capsys):
+    """A file that fits nothing is another network's; of one that fits in part, what does."""
+    import torch
+
+    torch.save(dict(state_dict={"x.weight": torch.zeros(3)}), tmp_path / "x.pth")
+    with pytest.raises(ConfigError, match=r"x\.pth: is of another network: 0 of \d+ tensors fit"):
+        runner(load_from=str(tmp_path / "x.pth")).train()
+    own = runner().model.state_dict()
+    part = {f"module.{k}": v + 1 for k, v in own.items() if k.startswith("backbone.")}
+    part["module.decode_head.conv_seg.weight"] = torch.zeros(2, 2)
+    torch.save(part, tmp_path / "part.pth")
+    made = runner(load_from=str(tmp_path / "part.pth"))
+    made.load_or_resume()
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("load_from")]
+    assert "1 of the file fit nowhere, e.g. decode_head.conv_seg.weight" in line
+    assert "of the network begin at random, e.g. " in line
+    key = "backbone.stem.0.weight"
+    assert torch.equal(made.model.state_dict()[key], part[f"module.{key}"])
+
+
+def test_a_resume_goes_on_from_its_own_checkpoint(runner, tmp_path):
+    """Whatever load_from says: it is where the run began."""
+    import torch
+
+    torch.save(runner().model.state_dict(), tmp_path / "begin.pth")
+    options = {"load_from": str(tmp_path / "begin.pth"), "resume": True}
+    runner(**options).train()
+    again = runner(**options, **{"train_cfg.max_iters": 5})
+    assert again.train_loop.max_iters == 5
+    again.optim_wrapper = again.build_optim_wrapper(again.optim_wrapper)
+    again.param_schedulers = again.build_param_scheduler(again.param_schedulers)
+    again.load_or_resume()
+    assert again.iter == 3

@@ -1,6 +1,9 @@
 """Flags that all scripts share, and errors in one line."""
 
 import argparse
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -60,6 +63,11 @@ def test_contradictions_are_refused(flags, words):
     [
         (["--cfg-options", "a"], "--cfg-options a: give KEY=VALUE"),
         (["--cfg-options", "a.b=1", "a.b=2"], "a.b: given twice, 1 and 2"),
+        (["--seed", "-1"], "-1: give a whole number, 0 to 4294967295"),
+        (["--seed", "4294967296"], "4294967296: give a whole number, 0 to 4294967295"),
+        (["--launcher", "pytorch"], "pytorch is for processes that torchrun starts, and RANK is"),
+        (["--launcher", "slurm"], "slurm is for processes that srun starts, and SLURM_PROCID is"),
+        (["--launcher", "mpi"], "mpi is for processes that mpirun starts, and OMPI_COMM_WORLD_R"),
         (["--max-iters", "0"], "0: give a number of iterations, 1 or more"),
         (["--max-iters", "-5"], "-5: give a number of iterations, 1 or more"),
     ],
@@ -71,6 +79,52 @@ def test_cfg_options_are_pairs_with_one_value(flags, words, capsys):
     options = parser().parse_args(["--cfg-options", "a=[1,2]", "--cfg-options", "b.c=x"])
     assert options.cfg_options == {"a": [1, 2], "b.c": "x"}
     assert parser().parse_args([]).cfg_options == {}  # not those of the call before
+
+
+@pytest.mark.parametrize("flag", ["--local-rank=3", "--local_rank=3"])
+def test_local_rank_is_taken_as_torchs_old_launcher_passes_it(flag, monkeypatch):
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    args = parser().parse_args([flag])
+    assert os.environ["LOCAL_RANK"] == "3" and "local_rank" not in vars(args)
+    parser().parse_args(["--local-rank=1"])
+    assert os.environ["LOCAL_RANK"] == "3"  # torchrun's own counts
+
+
+@pytest.mark.parametrize(
+    ("variable", "launcher"),
+    [("WORLD_SIZE", "pytorch"), ("SLURM_STEP_NUM_TASKS", "slurm"),
+     ("OMPI_COMM_WORLD_SIZE", "mpi")],
+)  # fmt: skip
+def test_one_of_several_processes_needs_its_launcher(variable, launcher, monkeypatch, capsys):
+    """Each would train the same, into one folder."""
+    monkeypatch.setenv(variable, "2")
+    with pytest.raises(SystemExit):
+        parser().parse_args([])
+    assert f"would all train the same: add --launcher {launcher}" in capsys.readouterr().err
+    monkeypatch.setenv(variable, "1")
+    assert parser().parse_args([]).launcher == "none"
+
+
+def test_the_code_of_another_checkout_is_refused(tmp_path):
+    """The environment of one checkout is active, a script of another is started."""
+    for folder in ("core", "fully_supervised"):
+        (tmp_path / folder).mkdir()
+    script = tmp_path / "fully_supervised/x.py"
+    script.write_text("from core.engine.cli import main_line\nmain_line(lambda: print('ran'))\n")
+    (tmp_path / "fully_supervised/path.py").write_text("")
+    environment = dict(os.environ, PYTHONPATH=str(cli.ROOT), PYTHONSAFEPATH="1")
+    done = subprocess.run([sys.executable, script], text=True, capture_output=True,
+                          env=environment)  # fmt: skip
+    assert done.returncode == 1 and "ran" not in done.stdout
+    assert f"{script} would run with the code of {cli.ROOT}" in done.stderr
+
+
+def test_exhausted_memory_is_one_line():
+    def main():
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    with pytest.raises(SystemExit, match="the GPU's memory is exhausted: take a smaller batch"):
+        cli.main_line(main)
 
 
 def test_a_setting_given_by_flag_and_option_must_agree():

@@ -79,3 +79,12 @@ def test_a_failing_job_leaves_the_others_and_its_last_line(tmp_path):
     assert errors.keys() == {"bad", "silent"}
     assert errors["bad"].startswith("the disk is full (see ")
     assert errors["silent"].startswith("exit code 3")
+
+
+def test_each_run_is_counted_and_what_is_left_told(tmp_path, capsys):
+    jobs = [Job(name, tmp_path / name, (sys.executable, "-c", "pass")) for name in "abc"]
+    assert run_jobs(jobs, 1) == {}
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "run 1 of 3: a"
+    assert lines[1].startswith("run 2 of 3: b, about ") and lines[1].endswith(" s left")
+    assert lines[2].startswith("run 3 of 3: c, about ")

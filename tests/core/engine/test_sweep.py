@@ -138,6 +138,33 @@ def test_two_trainings_in_one_folder_are_refused(runs, call_sweep):
         call_sweep([*runs, other])
 
 
+def test_a_run_of_other_settings_is_not_finished(runs, call_sweep):
+    """Flags that --train-args had then or has now; a config that was changed since."""
+    was = "python train.py net --seed 0 --cfg-options a.b=1 default_hooks.checkpoint.interval=9"
+    result.write(dataclasses.replace(DONE, command=was, facts=dict(config="old")), runs[0].work_dir)
+    with pytest.raises(ResultError, match=r"with --cfg-options a\.b=1, now none are"):
+        call_sweep(runs)
+    same = "--verbose --cfg-options a.b=1"  # how it is watched and saved makes no other training
+    assert call_sweep(runs, "--train-args", same)[0] == 0
+    with pytest.raises(ResultError, match=r"a\.b=1, now --cfg-options a\.b=1 --amp are"):
+        call_sweep(runs, "--train-args", f"{same} --amp")
+    changed = [dataclasses.replace(run, config="new") for run in runs]
+    with pytest.raises(ResultError, match="is of the config as it was before it was changed"):
+        call_sweep(changed, "--train-args", same)
+
+
+@pytest.mark.parametrize("words", ["--hl", "--options c=0.5", "--weighting=focal"])
+def test_train_args_name_no_arm(words, runs, call_sweep):
+    with pytest.raises(ConfigError, match="name arms with --arms, such as"):
+        call_sweep(runs, f"--train-args={words}")
+
+
+def test_the_result_of_another_arm_is_refused(runs, call_sweep):
+    result.write(dataclasses.replace(DONE, arm="hl c=0.4"), runs[1].work_dir)
+    with pytest.raises(ResultError, match=r"is of the arm 'hl c=0\.4', now hl c=0\.5 is asked"):
+        call_sweep(runs)
+
+
 def test_the_result_of_another_network_is_refused(runs, call_sweep):
     result.write(dataclasses.replace(DONE, network="other"), runs[0].work_dir)
     with pytest.raises(ResultError, match="is of other, now net is asked"):
