@@ -100,8 +100,9 @@ def test_a_sweep_can_be_planned(line, call, monkeypatch, tmp_path):
     script = script.replace(".sh", ".py")
     if "my_config.py" in arguments:
         shipped = "mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-769x769.py"
-        (tmp_path / "my_config.py").write_text(f"_base_ = {shipped!r}")
-        monkeypatch.chdir(tmp_path)
+        mine = tmp_path / "my_config.py"
+        mine.write_text(f"_base_ = {shipped!r}")
+        arguments = [mine if word == mine.name else word for word in arguments]
     code, out, err = call(script, *arguments, "--dry-run", "--out", tmp_path)
     assert code == 0, err
     assert "--weighting" in out or "--sup-only" in out
