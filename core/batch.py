@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from core.configs import scale_schedule
+from core.schedule import scale_schedule
 
 # Optimizers whose step does not grow with the gradient.
 ADAPTIVE = ("Adam", "AdamW")

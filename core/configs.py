@@ -9,12 +9,13 @@ import hashlib
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.registry import Registry
 from mmengine.utils import import_modules_from_strings
 
 from core import mmfixes
@@ -27,8 +28,6 @@ _MOVED = (
 )
 
 
-# Iterations between evaluations of a shortened schedule, at least.
-SELDOM = 50
 # Settings that mmengine reads without their being an argument of its Runner.
 _FREE = ("vis_backends", "model_wrapper_cfg", "compile", "activation_checkpointing",
          "efficient_conv_bn_eval", "crop_size", "tta_model", "tta_pipeline")  # fmt: skip
@@ -75,17 +74,27 @@ def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
     """In place: ``--cfg-options``, ``{"model.decode_head.channels": 64}``.
 
     Raises:
-        ConfigError: a key that leads nowhere, or names what neither the config nor mmengine has.
+        ConfigError: a key that leads nowhere, that nothing reads, or that is a mere variable of
+            the config.
     """
     from mmengine.runner import Runner  # takes seconds
 
-    runner = inspect.signature(Runner.__init__).parameters
+    settings = {*inspect.signature(Runner.__init__).parameters, "custom_imports", *_FREE}
     for key, value in options.items():
         first = key.partition(".")[0]
-        if first not in cfg and first not in {*runner, "custom_imports", *_FREE}:
-            near = difflib.get_close_matches(first, [*cfg, *runner], 1)
+        if first == "data_root":
+            raise ConfigError("--cfg-options data_root: a loader has taken it already; give "
+                              "--data-root DIR")  # fmt: skip
+        if first in cfg and first not in settings:
+            raise ConfigError(
+                f"--cfg-options {key}: {first} is a variable of the config, which has taken its "
+                "value already; give the setting that is made of it, such as "
+                "optim_wrapper.optimizer.lr"
+            )
+        if first not in settings:
+            near = difflib.get_close_matches(first, settings, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise ConfigError(f"--cfg-options {key}: the config has no {first}{hint}")
+            raise ConfigError(f"--cfg-options {key}: there is no setting {first}{hint}")
         try:
             cfg.merge_from_dict({key: value})
         except Exception as error:
@@ -96,10 +105,33 @@ def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
 def _from_file(path: Path) -> Config:
     """``Config.fromfile``, with the modules that it imports under the names that they have now."""
     cfg = Config.fromfile(path, import_custom_modules=False)
+    _name_types(cfg)
     if names := [*map(moved, imports_of(cfg))]:
         cfg.custom_imports = dict(cfg.custom_imports, imports=names)
         import_custom(cfg)
     return cfg
+
+
+def _name_types(cfg: Config) -> None:
+    """In place: registered classes, which mmengine's new kind of config names as such, by their
+    names, as all that reads a config here knows them."""
+
+    def change(node: dict) -> None:
+        cls = node.get("type")
+        if isinstance(cls, type):
+            mmfixes.install()
+            node["type"] = _registered_name(cls) or cls
+
+    walk(cfg._cfg_dict, change)
+
+
+def _registered_name(cls: type) -> str | None:
+    from mmseg import registry
+
+    for found in vars(registry).values():
+        if isinstance(found, Registry) and found.get(cls.__name__) is cls:
+            return cls.__name__
+    return None
 
 
 def import_custom(cfg: Config) -> None:
@@ -203,15 +235,16 @@ def walk(node: Any, change: Callable[[dict], None]) -> None:
 
 
 def fit_norm(cfg: Config, *, synchronized: bool) -> None:
-    """In place: SyncBN on several GPUs, BN on one device or the CPU, at every depth."""
-    old, new = ("BN", "SyncBN") if synchronized else ("SyncBN", "BN")
+    """In place: SyncBN stays on several GPUs, and is BN on one device, at every depth."""
 
     def change(node: dict) -> None:
         for key, value in node.items():
-            if key.endswith("norm_cfg") and isinstance(value, dict) and value.get("type") == old:
-                value["type"] = new
+            if key.endswith("norm_cfg") and isinstance(value, dict):
+                if value.get("type") == "SyncBN":
+                    value["type"] = "BN"
 
-    walk(cfg.model, change)
+    if not synchronized:
+        walk(cfg.model, change)
 
 
 def without_pretrained(cfg: Config) -> None:
@@ -277,17 +310,32 @@ def set_data(cfg: Config, data: Config, num_classes: int) -> Config:
     return cfg
 
 
+def data_roots(cfg: Config) -> set[str]:
+    """The folders that the loaders say they read from."""
+    loaders = [cfg.get(key) for key in ("train_dataloader", "val_dataloader", "test_dataloader")]
+    roots: set[str] = set()
+    walk(loaders, lambda node: roots.add(node.get("data_root") or ""))
+    return roots - {""}
+
+
 def set_data_root(cfg: Config, root: str | Path) -> None:
     """In place: the loaders read from ``root``.
 
     Where they read from several folders, those that read from the config's ``data_root`` do: a
     data set with a root of its own keeps it.
+
+    Raises:
+        ConfigError: they read from several, and none from the config's ``data_root``.
     """
     loaders = [cfg.get(key) for key in ("train_dataloader", "val_dataloader", "test_dataloader")]
-    roots: set[str] = set()
-    walk(loaders, lambda node: roots.add(node.get("data_root") or ""))
-    several = len(roots - {""}) > 1
+    roots = data_roots(cfg)
+    several = len(roots) > 1
     old = cfg.get("data_root")
+    if several and old not in roots:
+        raise ConfigError(
+            f"--data-root {root}: the config's loaders read from {' and '.join(sorted(roots))}, "
+            "which one is meant cannot be told; set data_root in the loaders"
+        )
 
     def change(node: dict) -> None:
         if node.get("data_root") and (not several or node["data_root"] == old):
@@ -295,45 +343,6 @@ def set_data_root(cfg: Config, root: str | Path) -> None:
 
     cfg.data_root = str(root)
     walk(loaders, change)
-
-
-def scale_schedule(cfg: Config, max_iters: int) -> None:
-    """In place: train ``max_iters`` iterations; warm-up, decay, evaluations and checkpoints keep
-    their shares, but none comes more often than every :data:`SELDOM` iterations: a short try is
-    evaluated and saved once, at its end.
-
-    Raises:
-        ConfigError: the schedule counts epochs.
-    """
-    old = (cfg.get("train_cfg") or {}).get("max_iters")
-    if old is None:
-        raise ConfigError(
-            "--max-iters needs train_cfg.max_iters; a schedule in epochs is shortened by "
-            "--cfg-options train_cfg.max_epochs=N"
-        )
-    for scheduler in schedulers(cfg):
-        for key in ("begin", "end", "T_max"):
-            if scheduler.get(key) is not None:
-                scheduler[key] = round(scheduler[key] * max_iters / old)
-        scheduler["end"] = max(scheduler.get("end", max_iters), scheduler.get("begin", 0) + 1)
-    checkpoint = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
-    seldom = min(max_iters, SELDOM)
-    for part, key in ((cfg.train_cfg, "val_interval"), (checkpoint, "interval")):
-        if part.get(key, -1) > 0:
-            part[key] = max(min(part[key], seldom), round(part[key] * max_iters / old))
-    for part, key in ((cfg.train_cfg, "val_begin"), (checkpoint, "save_begin")):
-        if part.get(key):
-            part[key] = round(part[key] * max_iters / old)
-    cfg.train_cfg.max_iters = max_iters
-
-
-def schedulers(cfg: Config) -> Iterator[dict]:
-    """The learning-rate and other schedulers: ``param_scheduler`` is one, a list, or several lists
-    by optimizer."""
-    node = cfg.get("param_scheduler") or []
-    parts = [node] if "type" in node or not isinstance(node, dict) else list(node.values())
-    for part in parts:
-        yield from part if isinstance(part, (list, tuple)) else [part]
 
 
 def config_revision(cfg: Config) -> str:

@@ -38,12 +38,14 @@ class Metrics:
         iou: of each class, None where it does not occur.
         best_miou: the best validation during the training.
         foreground: the class whose IoU counts in the place of the mean.
+        more: what a config measures beside it, by name, in percent.
     """
 
     miou: float | None = None
     iou: Mapping[str, float | None] = field(default_factory=dict)
     best_miou: float | None = None
     foreground: str | None = None
+    more: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def score(self) -> float | None:
@@ -135,7 +137,8 @@ class Result:
         """In words: its mIoU in percent."""
         if self.metrics.miou is None:
             return "no mIoU, since the config has no validation"
-        return f"mIoU {100 * self.metrics.miou:.2f} %"
+        more = "".join(f", {name} {value:.2f} %" for name, value in self.metrics.more.items())
+        return f"mIoU {100 * self.metrics.miou:.2f} %{more}"
 
 
 @dataclass(frozen=True)
@@ -220,7 +223,7 @@ def finished(
         return None
     where = Path(work_dir) / NAME
     remedy = "name another --out, or delete that folder"
-    if asked and result.iterations != asked:
+    if asked and result.iterations != asked and not result.facts.get("stopped_early"):
         raise ResultError(
             f"{where} is of {result.iterations} iterations, now {asked} are asked: {remedy}"
         )

@@ -144,6 +144,7 @@ def _built(config: dict) -> Any:
     Raises:
         DataError: there is none: where, and what was looked for.
     """
+    _check_list(config)
     try:
         dataset = DATASETS.build(config)
         if len(dataset):
@@ -171,6 +172,28 @@ def _built(config: dict) -> Any:
             "data_prefix.img_path or img_suffix of the data set"
         ) from cause
     raise cause or DataError(f"{folder}: no image is left of it; see the data set's filter_cfg")
+
+
+def _check_list(config: dict) -> None:
+    """mmseg takes a byte order mark for a letter, and a blank line for an image without a name.
+
+    Raises:
+        DataError: the data set's list of images has one.
+    """
+    listed = config.get("ann_file")
+    if not listed or not isinstance(listed, str):
+        return
+    path = Path(listed) if os.path.isabs(listed) else Path(config.get("data_root") or "", listed)
+    if not path.is_file():
+        return  # said by who reads it
+    content = path.read_bytes()
+    if content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(f"{path}: begins with a byte order mark, which mmseg takes for a part of "
+                        "the first name; save it as UTF-8 without one")  # fmt: skip
+    blank = [n for n, line in enumerate(content.rstrip().split(b"\n"), 1) if not line.strip()]
+    if blank and content.strip():
+        raise DataError(f"{path}: line {blank[0]} is blank, which mmseg takes for an image; "
+                        "remove it")  # fmt: skip
 
 
 def with_checked_samples(cfg: Config) -> Config:

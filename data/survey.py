@@ -72,8 +72,9 @@ def survey(config: str) -> list[Problem]:
         parts[part.name] = part
     if not parts:
         raise DataError(f"{config}: has none of {', '.join(LOADERS)}")
-    print("\n".join(f"note: {line}" for line in _notes(parts)) or "note: nothing stands out")
     problems = [problem for part in parts.values() for problem in part.problems]
+    notes = list(_notes(parts)) or ([] if problems else ["nothing stands out"])
+    print("\n".join(f"note: {line}" for line in notes))
     return list(dict.fromkeys(problems))
 
 

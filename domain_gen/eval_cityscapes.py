@@ -85,9 +85,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_root_flag(parser)
     parser.add_argument("--config", help="of the network, for a checkpoint that carries none")
     parser.add_argument("--out", type=Path, help="folder of the table [the checkpoint's]")
-    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none",
-                        help="how several processes were started (torchrun: pytorch)")  # fmt: skip
-    parser.add_argument("--verbose", action="store_true", help="the whole log on the terminal")
+    cli.add_launcher_flags(parser)
     return parser.parse_args(argv)
 
 

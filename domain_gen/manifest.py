@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from core.batch import Batch, training_note
-from core.configs import load_config
+from core.configs import config_revision, load_config
 from core.engine.launch import Launch
 from core.errors import ConfigError
 from data import domains, registry
@@ -31,7 +31,8 @@ def read() -> dict[str, Any]:
 
 def settings_of(source: str, config: str | None = None) -> dict[str, Any]:
     """``config``, ``max_iters`` (None: the config's own), ``gpus`` that its batch size is for
-    (None: any number), ``seeds`` and ``targets`` for a source.
+    (None: any number), ``seeds`` and ``targets`` for a source; ``revision`` of a config that is
+    named, which may change from one call to the next.
 
     With another ``config`` than ``experiments.yaml`` has, its iterations are the config's own; and
     its batch size is for any number of GPUs, unless the config is one of ours.
@@ -46,6 +47,7 @@ def settings_of(source: str, config: str | None = None) -> dict[str, Any]:
             known.update(gpus=None)
     if "config" not in known:
         raise ConfigError(f"experiments.yaml has no network for {source}: give --config")
+    known["revision"] = config_revision(load_config(config_path(config))) if config else None
     return dict(max_iters=None, gpus=None, seeds=[0], targets=[]) | known
 
 

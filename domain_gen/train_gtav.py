@@ -13,10 +13,11 @@ from pathlib import Path
 
 try:
     from core.batch import fit_batch
-    from core.configs import load_config, merge_options, scale_schedule, without_pretrained
+    from core.configs import load_config, merge_options, without_pretrained
     from core.engine import cli
     from core.engine.launch import world_size
     from core.result import Result
+    from core.schedule import scale_schedule
     from data import domains
     from data.errors import DataError
     from data.roots import Roots, add_root_flag
@@ -47,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     cfg = source_config(load_config(manifest.config_path(known["config"])), source, root)
     gpus = known["gpus"]
     facts = fit_batch(cfg, gpus, world_size(args.launcher)) if gpus else {}
+    facts |= dict(config=known["revision"]) if args.config else {}
     merge_options(cfg, args.cfg_options)
     iterations = cli.asked_iterations(args) or known["max_iters"]
     if iterations and "train_cfg.max_iters" not in args.cfg_options:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from core.configs import load_config, set_data, set_data_root
+from core.configs import data_roots, load_config, set_data, set_data_root
 from core.engine.cli import note
 from core.errors import ConfigError
 from data import registry
@@ -56,18 +56,27 @@ def data_of(name: str, roots: Roots) -> Config:
 def data_name(cfg: Config) -> str:
     """What a report calls the data set of a config's own loaders: its class."""
     dataset = (cfg.get("train_dataloader") or {}).get("dataset") or {}
-    return cfg.get("dataset_type") or dataset.get("type") or "own data"
+    while isinstance(dataset.get("dataset"), dict):  # what a wrapper wraps
+        dataset = dataset["dataset"]
+    parts = dataset.get("datasets") or [dataset]
+    return " + ".join(dict.fromkeys(str(part.get("type", "own data")) for part in parts))
 
 
 def _find_own(cfg: Config, roots: Roots) -> None:
     """In place: the folder of a config's own data set, if it is not where the config says."""
+    used = data_roots(cfg)
     wanted = cfg.get("data_root")
+    if wanted not in used:  # a variable that no loader reads
+        wanted = used.pop() if len(used) == 1 else None
     known = Path(wanted).name if wanted else None
     named = roots.of(known) if known in registry.DATASETS else roots.of("")
-    if wanted is None and named is None:
+    if named is None and roots.folders:
+        raise ConfigError(
+            f"--data-root {' '.join(f'{k}={v}' for k, v in roots.folders.items())}: the config "
+            f"reads {data_name(cfg)} of its own; give the folder alone: --data-root DIR"
+        )
+    if named is None and (wanted is None or Path(wanted).is_dir()):
         return  # every loader says itself where it reads
-    if named is None and Path(wanted).is_dir():
-        return
     if known in registry.DATASETS:
         set_data_root(cfg, registry.locate(known, named))
     elif named is not None and Path(named).is_dir():

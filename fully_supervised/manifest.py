@@ -16,8 +16,9 @@ from mmengine.config import Config
 
 from core.arms import Arm
 from core.batch import Batch, training_note
-from core.configs import config_revision, keep_few, load_config, scale_schedule, set_data
+from core.configs import config_revision, keep_few, load_config, set_data
 from core.errors import ConfigError
+from core.schedule import scale_schedule
 from data import registry
 
 HERE = Path(__file__).resolve().parent

@@ -29,17 +29,11 @@ try:
     from mmengine.config import Config
 
     from core.arms import Arm
-    from core.configs import (
-        mmseg_configs,
-        scale_schedule,
-        set_data,
-        set_data_root,
-        walk,
-        without_pretrained,
-    )
+    from core.configs import mmseg_configs, set_data, set_data_root, walk, without_pretrained
     from core.engine.cli import main_line, positive
     from core.errors import UserError
     from core.result import Result
+    from core.schedule import scale_schedule
     from data.errors import DataError
     from fully_supervised import manifest
     from fully_supervised.manifest import Model

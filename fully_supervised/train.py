@@ -11,16 +11,11 @@ from pathlib import Path
 
 try:
     from core.batch import fit_batch
-    from core.configs import (
-        config_revision,
-        load_config,
-        merge_options,
-        scale_schedule,
-        without_pretrained,
-    )
+    from core.configs import config_revision, load_config, merge_options, without_pretrained
     from core.engine import cli
     from core.engine.launch import world_size
     from core.result import Metrics, Result
+    from core.schedule import scale_schedule
     from data import registry
     from data.errors import DataError
     from data.roots import Roots, add_root_flag
@@ -49,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     data = args.data or own or data_name(cfg)
     facts = fit_batch(cfg, row.gpus, world_size(args.launcher)) if data == own else given
     merge_options(cfg, args.cfg_options)
+    if "batch_size" in facts:
+        facts["batch_size"] = cfg.train_dataloader.batch_size * world_size(args.launcher)
     if args.max_iters:
         scale_schedule(cfg, args.max_iters)
     if args.no_pretrained:

@@ -66,7 +66,7 @@ LEVELS = [
     {"core.errors", "core.hardness", "core.attention", "core.analysis"},
     {"core.arms", "core.files"},
     {"core.result", "core.mmfixes"},
-    {"core.configs"},
+    {"core.configs", "core.schedule"},
     {"core.batch"},
     {"core.segmentors", "core.convert"},
     {"core.weighting"},

@@ -8,8 +8,10 @@ it refuses by name.
 from __future__ import annotations
 
 import copy
+import inspect
 from typing import Any
 
+from mmengine.hooks import CheckpointHook
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import DATA_SAMPLERS, METRICS
 
@@ -53,7 +55,8 @@ def evaluator(given: Any) -> Any:
         if kind == "DepthMetric":
             raise ConfigError("its evaluator is DepthMetric: this is for segmentation, not depth")
         if isinstance(cls, type) and issubclass(cls, IoUMetric):
-            found.append(kind)
+            if not node.get("prefix"):  # which would name mIoU otherwise
+                found.append(kind)
             metrics = node.get("iou_metrics", ["mIoU"])
             metrics = [metrics] if isinstance(metrics, str) else list(metrics)
             node["iou_metrics"] = metrics if "mIoU" in metrics else [*metrics, "mIoU"]
@@ -92,6 +95,9 @@ def default_hooks(given: dict | None, train_cfg: dict | None) -> dict:
         if saving.pop(key, None) is not None:
             raise ConfigError(f"default_hooks.checkpoint.{key}: a run writes iter_N.pth into its "
                               "work_dir, where --resume looks; leave it out")  # fmt: skip
+    known = {*inspect.signature(CheckpointHook.__init__).parameters, "priority", "_scope_"}
+    if unknown := sorted(saving.keys() - known):
+        raise ConfigError(f"default_hooks.checkpoint.{unknown[0]}: no setting of CheckpointHook")
     saving.setdefault("interval", (train_cfg or {}).get("val_interval", 1000))
     hooks["checkpoint"] = dict(saving, type="ResumableCheckpointHook")
     if "logger" not in hooks:

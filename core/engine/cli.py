@@ -43,11 +43,20 @@ class _Settings(DictAction):
         setattr(namespace, self.dest, before)
 
 
+class _Parser(argparse.ArgumentParser):
+    """``ArgumentParser`` that takes ``--train-args '--amp'`` as well as ``--train-args=--amp``."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        words = list(map(str, sys.argv[1:] if args is None else args))
+        if "--train-args" in words[:-1]:
+            i = words.index("--train-args")
+            words[i : i + 2] = ["=".join(words[i : i + 2])]
+        return super().parse_known_args(words, namespace)
+
+
 def script_parser(doc: str) -> argparse.ArgumentParser:
     """A parser whose ``--help`` shows a script's docstring as it stands."""
-    return argparse.ArgumentParser(
-        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    return _Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def positive(text: str) -> int:
@@ -97,6 +106,16 @@ def asked_iterations(args: argparse.Namespace) -> int | None:
     return args.max_iters or args.cfg_options.get("train_cfg.max_iters")
 
 
+def add_launcher_flags(parser: argparse.ArgumentParser) -> None:
+    """How several processes were started, and ``--verbose``."""
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none",
+                        type=launcher,
+                        help="how several processes were started (torchrun: pytorch)")  # fmt: skip
+    parser.add_argument("--local-rank", "--local_rank", action=_LocalRank, dest=argparse.SUPPRESS,
+                        help=argparse.SUPPRESS)  # fmt: skip
+    parser.add_argument("--verbose", action="store_true", help="the whole log on the terminal")
+
+
 def add_test_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that mmseg users know, for any entry script."""
     parser.add_argument(
@@ -104,12 +123,7 @@ def add_test_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cfg-options", nargs="+", action=_Settings, default={},
                         metavar="KEY=VALUE", help="override settings of the config")  # fmt: skip
-    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none",
-                        type=launcher,
-                        help="how several processes were started (torchrun: pytorch)")  # fmt: skip
-    parser.add_argument("--local-rank", "--local_rank", action=_LocalRank, dest=argparse.SUPPRESS,
-                        help=argparse.SUPPRESS)  # fmt: skip
-    parser.add_argument("--verbose", action="store_true", help="the whole log on the terminal")
+    add_launcher_flags(parser)
 
 
 def add_run_flags(parser: argparse.ArgumentParser) -> None:

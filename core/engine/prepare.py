@@ -113,7 +113,8 @@ def _fit_machine(cfg: Config, amp: bool) -> None:
         raise ConfigError("--amp needs a GPU, none is here; leave it out")
     wrapper = cfg.get("optim_wrapper")
     if amp:
-        wrapper.update(type="AmpOptimWrapper", loss_scale="dynamic")
+        wrapper.type = "AmpOptimWrapper"
+        wrapper.setdefault("loss_scale", "dynamic")
     elif not gpu and wrapper and wrapper.get("type") == "AmpOptimWrapper":
         note("mixed precision needs a GPU, none is here: optim_wrapper is an OptimWrapper")
         wrapper.type = "OptimWrapper"

@@ -19,12 +19,12 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.model import is_model_wrapper
 
 import core.engine.metrics
-import core.engine.saving
-import core.engine.watching  # noqa: F401  (all three register what prepare() names)
+import core.engine.watching  # noqa: F401  (both register what core.engine.additions names)
 from core import result
 from core.engine.checkpoint import checkpoints_in, iteration_of, load_checkpoint, weights_revision
 from core.engine.panels import Pictures
 from core.engine.runner import HLRunner
+from core.engine.saving import ResumableCheckpointHook
 from core.errors import ConfigError
 from core.result import Cost, Result, Weights
 from core.segmentors import HL_HEAD
@@ -63,8 +63,13 @@ def train(
     if cfg.get("train_dataloader") is None or cfg.get("train_cfg") is None:
         raise ConfigError("the config has no train_dataloader, or no train_cfg: nothing to train")
     runner.train()
+    done = runner.iter
+    if done < runner.max_iters:  # a hook of the config has stopped it
+        run = dataclasses.replace(run, facts=dict(run.facts, stopped_early=True))
+        hook = next(h for h in runner.hooks if isinstance(h, ResumableCheckpointHook))
+        hook.save_now(runner, done)
     # The first process reads the log and all do as it says: validation is a common effort.
-    logged = [read_metrics(runner.work_dir, runner.max_iters)]
+    logged = [read_metrics(runner.work_dir, done)]
     broadcast_object_list(logged)
     metrics = logged[0]
     if not metrics and cfg.get("val_dataloader"):  # cut in the last validation, or none was due
@@ -78,7 +83,7 @@ def train(
     cost = runner.message_hub.runtime_info.get("cost") or {}
     run = dataclasses.replace(
         run,
-        iterations=runner.max_iters,
+        iterations=done,
         metrics=dataclasses.replace(run.metrics, best_miou=best),
         cost=Cost(**cost, num_params=params),
         weights=_last_weights(runner),
@@ -125,14 +130,15 @@ def _finish(runner: HLRunner, dataset: Any, metrics: dict, run: Result, pictures
     miou = metrics["mIoU"] / 100 if metrics else None  # none without validation
     stems = _draw(runner, dataset, work_dir / "pictures", pictures)
     iou = {k.removeprefix("IoU/"): _share(v) for k, v in metrics.items() if k.startswith("IoU/")}
+    more = {k: metrics[k] for k in ("mDice", "mFscore") if k in metrics}
     run = dataclasses.replace(
         run,
-        metrics=dataclasses.replace(run.metrics, miou=miou, iou=iou),
+        metrics=dataclasses.replace(run.metrics, miou=miou, iou=iou, more=more),
         code=dataclasses.replace(result.this_code(), stack=versions()),
         device=device_name(),
         date=datetime.date.today().isoformat(),
-        classes=tuple(dataset.metainfo["classes"]),
-        palette=tuple(tuple(color) for color in dataset.metainfo["palette"]),
+        classes=tuple(dataset.metainfo.get("classes") or ()),
+        palette=tuple(tuple(color) for color in dataset.metainfo.get("palette") or ()),
         pictures=tuple(stems),
     )
     result.write(run, work_dir)
@@ -153,11 +159,11 @@ def _last_weights(runner: HLRunner) -> Weights:
     """Of the checkpoint of the last iteration, which hooks may have given other weights than the
     model's; of the model where none was saved."""
     found = checkpoints_in(runner.work_dir)
-    if found and iteration_of(found[0]) == runner.max_iters:
+    if found and iteration_of(found[0]) == runner.iter:
         state, file = load_checkpoint(found[0])["state_dict"], found[0].name
     else:
         state, file = _unwrapped(runner).state_dict(), None
-    return Weights(file, runner.max_iters, _revision(state))
+    return Weights(file, runner.iter, _revision(state))
 
 
 def _revision(state: dict) -> str:
@@ -186,6 +192,9 @@ def load_runner(cfg: Config, checkpoint: str | Path, reading: Reading | None = N
 
 
 def _load(cfg: Config, checkpoint: str | Path, reading: Reading | None) -> tuple[HLRunner, Weights]:
+    if cfg.get("test_dataloader") is None or cfg.get("test_evaluator") is None:
+        raise ConfigError("the config has no test_dataloader, or no test_evaluator: nothing to "
+                          "test on")  # fmt: skip
     content = load_checkpoint(checkpoint)
     state = content["state_dict"]
     runner = HLRunner.from_cfg(cfg, reading)

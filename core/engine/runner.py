@@ -101,7 +101,7 @@ class HLRunner(Runner):
 
     def build_train_loop(self, loop: Any) -> Any:
         if isinstance(loop, dict):
-            epochs = loop.get("type") == "EpochBasedTrainLoop" or loop.get("by_epoch", False)
+            epochs = _in_epochs(loop)
             sampler = (self._train_dataloader or {}).get("sampler") or {}
             if epochs and sampler.get("type") == "InfiniteSampler":
                 raise ConfigError(
@@ -137,14 +137,20 @@ class HLRunner(Runner):
             return super().build_param_scheduler(scheduler)
 
     def build_log_processor(self, log_processor: Any) -> Any:
+        train = self._train_loop if isinstance(self._train_loop, dict) else {}
         with building("log_processor"):
-            return super().build_log_processor(dict(log_processor, by_epoch=False))
+            return super().build_log_processor(
+                dict(log_processor) if "by_epoch" in log_processor or _in_epochs(train)
+                else dict(log_processor, by_epoch=False))  # fmt: skip
 
     def build_visualizer(self, visualizer: Any = None) -> Any:
         if visualizer is None or isinstance(visualizer, dict):
             visualizer = additions.visualizer(visualizer, self.cfg.get("vis_backends"))
         with building("visualizer"):
-            return super().build_visualizer(visualizer)
+            built = super().build_visualizer(visualizer)
+        for backend in built._vis_backends.values():
+            _guard(backend, self)
+        return built
 
     def register_hooks(self, default_hooks: Any = None, custom_hooks: Any = None) -> None:
         train = self._train_loop if isinstance(self._train_loop, dict) else {}
@@ -233,6 +239,7 @@ class HLRunner(Runner):
             ConfigError: none fits, or, on resume, not all.
         """
         checkpoint = CheckpointLoader.load_checkpoint(filename, map_location)
+        (checkpoint.get("meta") or {}).pop("config", None)  # mmengine would run it as Python
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
         state = checkpoint.get("state_dict", checkpoint)
@@ -272,6 +279,36 @@ def _only_shows(hook: Hook) -> bool:
     return isinstance(hook, (LoggerHook, SegVisualizationHook)) or getattr(
         hook, "only_shows", False
     )
+
+
+def _in_epochs(train_cfg: dict) -> bool:
+    return train_cfg.get("type") == "EpochBasedTrainLoop" or bool(train_cfg.get("by_epoch"))
+
+
+def _guard(backend: Any, runner: HLRunner) -> None:
+    """In place: a backend that fails, such as a tracker whose server is away, is left out from
+    there on. One whose package is missing is not: that is told before anything is trained."""
+
+    def guarded(name: str, method: Callable) -> Callable:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if getattr(backend, "failed", False):
+                return None
+            try:
+                return method(*args, **kwargs)
+            except ImportError:
+                raise
+            except Exception as error:
+                backend.failed = True
+                words = " ".join(str(error).split())
+                runner.tell(f"{type(backend).__name__} is left out from here on, the run goes on: "
+                            f"{type(error).__name__}: {words}")  # fmt: skip
+                return None
+
+        return call
+
+    for name in ("add_config", "add_graph", "add_image", "add_scalar", "add_scalars", "close"):
+        if hasattr(backend, name):
+            setattr(backend, name, guarded(name, getattr(backend, name)))
 
 
 def _name_processes(launcher: str) -> None:

@@ -57,6 +57,7 @@ class ResumableCheckpointHook(CheckpointHook):
     def __init__(self, by_epoch: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs, by_epoch=False, backend_args=dict(backend="atomic"))
         self._resumed_state: dict | None = None
+        self._states: list | None = None
         self._in_epochs = by_epoch
 
     def before_train(self, runner: Runner) -> None:
@@ -89,6 +90,7 @@ class ResumableCheckpointHook(CheckpointHook):
             raise CheckpointError(
                 f"{error}; earlier checkpoints are there: go on with --resume"
             ) from error
+        self._states = None
         if is_main_process() and self.max_keep_ckpts > 0:
             for path in checkpoints_in(self.out_dir)[self.max_keep_ckpts :]:
                 path.unlink(missing_ok=True)
@@ -100,7 +102,8 @@ class ResumableCheckpointHook(CheckpointHook):
             key: value for key, value in hub["resumed_keys"].items() if key in hub["runtime_info"]
         }
         checkpoint["meta"] = to_plain(checkpoint["meta"])
-        checkpoint["random_states"] = self._states
+        if self._states:  # not in that of the best validation, from which no run goes on
+            checkpoint["random_states"] = self._states
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         states = checkpoint.get("random_states")

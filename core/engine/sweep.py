@@ -10,7 +10,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.arms import KINDS, Arm
@@ -22,6 +22,10 @@ from core.result import Failed, Result, finished
 
 # Settings that leave what is trained as it is.
 _IDLE = re.compile(r"default_hooks\.|vis|log_|env_cfg\.|\w+_dataloader\.(num|persistent)_workers")
+_REMEDY = "name another --out, or delete that folder"
+# Flags, and settings, that every run of a sweep has.
+_SAID = {"--seed": "--seeds", "--max-iters": "--max-iters", "--work-dir": "--out",
+         "train_cfg.max_iters": "--max-iters", "randomness.seed": "--seeds"}  # fmt: skip
 # Which arm a training is of, is said once.
 _ARM_FLAGS = {"--weighting", "--hl", "--no-hl", "--sup-only", "--options", "--hl-options"}
 
@@ -37,7 +41,6 @@ class Run:
         asked: iterations, None: those of its config.
         flags: of the training script, beyond those that every run has.
         config: revision of a config that may change from one call to the next.
-        further: flags that ``--train-args`` adds.
         note: what a dry run says of it above its command.
     """
 
@@ -50,8 +53,7 @@ class Run:
     asked: int | None = None
     title: str = ""
     flags: tuple[str, ...] = field(default=(), compare=False)
-    config: str | None = field(default=None, compare=False)
-    further: tuple[str, ...] = field(default=(), compare=False)
+    config: str | None = None
     note: str = field(default="", compare=False)
 
     @property
@@ -74,17 +76,9 @@ class Run:
         found = finished(self.work_dir, self.asked, self.arm, self.network)
         if found is None:
             return None
-        remedy = "name another --out, or delete that folder"
         if self.config and found.facts.get("config", self.config) != self.config:
             raise ResultError(f"{self.work_dir} is of the config as it was before it was changed: "
-                              f"{remedy}")  # fmt: skip
-        then, now = (
-            _settings(shlex.split(found.command)),
-            _settings([*self.arguments, *self.further]),
-        )
-        if found.command and then != now:
-            raise ResultError(f"{self.work_dir} was trained with {then or 'no settings'}, now "
-                              f"{now or 'none'} are asked by --train-args: {remedy}")  # fmt: skip
+                              f"{_REMEDY}")  # fmt: skip
         return found
 
     def failed(self, error: str) -> Failed:
@@ -135,8 +129,8 @@ def add_sweep_flags(parser: argparse.ArgumentParser, out: str, without: Sequence
                         help="how GPUS processes are started: torchrun or srun")  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="print the commands, run nothing")
     parser.add_argument("--train-args", default="", metavar="'...'",
-                        help="further flags for the training script, e.g. '--amp --verbose'; a "
-                        "single one with an equals sign: --train-args=--amp")  # fmt: skip
+                        help="further flags for the training script, e.g. '--amp --verbose'"
+                        )  # fmt: skip
 
 
 def arms_of(args: argparse.Namespace, names: Iterable[str]) -> list[Arm]:
@@ -182,12 +176,10 @@ def sweep(
     if any(run.arm.weighting == "collected" for run in runs) and not args.hardness:
         raise ConfigError("the arm collected needs the folder of its maps: --hardness DIR")
     further = tuple(shlex.split(args.train_args))
-    if named := _ARM_FLAGS & {word.partition("=")[0] for word in further}:
-        raise ConfigError(f"--train-args {min(named)}: name arms with --arms, such as 'hl c=0.5'")
-    runs = [replace(run, further=further) for run in runs]
+    _check_further(further)
     trainings, evaluations = {}, {}
     for run in runs:
-        if run.result() is None:
+        if _same_settings(run, run.result(), further) is None:
             maps = ("--hardness", args.hardness) if run.arm.weighting == "collected" else ()
             command = launch.command(script, [*run.arguments, *maps, *further])
             trainings[run] = Job(run.name, run.work_dir, command)
@@ -219,6 +211,31 @@ def sweep(
         write(failed)
         errors |= {run.name: reason for run, reason in failed.items()}
     sys.exit(1 if errors else 0)
+
+
+def _check_further(further: Sequence[str]) -> None:
+    """What the sweep says itself, ``--train-args`` do not."""
+    words = {word.partition("=")[0] for word in further}
+    if named := words & _ARM_FLAGS:
+        raise ConfigError(f"--train-args {min(named)}: name arms with --arms, such as 'hl c=0.5'")
+    for flag, here in _SAID.items():
+        if flag in words:
+            raise ConfigError(f"--train-args {flag}: is said by {here} of this command")
+
+
+def _same_settings(run: Run, found: Result | None, further: Sequence[str]) -> Result | None:
+    """``found``, if it was trained with the settings that are asked for now.
+
+    Raises:
+        ResultError: it was not.
+    """
+    if found is None or not found.command:
+        return found
+    then, now = _settings(shlex.split(found.command)), _settings([*run.arguments, *further])
+    if then != now:
+        raise ResultError(f"{run.work_dir} was trained with {then or 'no settings'}, now "
+                          f"{now or 'none'} are asked by --train-args: {_REMEDY}")  # fmt: skip
+    return found
 
 
 def _settings(command: Sequence[str]) -> str:

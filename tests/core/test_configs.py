@@ -6,17 +6,11 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from core.configs import (
-    changes,
-    imports_of,
-    load_config,
-    merge_options,
-    parse_config,
-    scale_schedule,
-)
+from core.configs import changes, imports_of, load_config, merge_options, parse_config
 from core.convert import to_hl
 from core.errors import ConfigError
 from core.export import export_checkpoint
+from core.schedule import scale_schedule
 
 
 @pytest.mark.parametrize(
@@ -126,14 +120,20 @@ def test_a_config_that_cannot_be_read_is_one_line(name, text, words, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"modle.type": "X"}, "--cfg-options modle.type: the config has no modle; .* model"),
+        (
+            {"modle.type": "X"},
+            "--cfg-options modle.type: there is no setting modle; did you mean model",
+        ),
+        ({"optimzer.lr": 1}, "there is no setting optimzer; did you mean optim_wrapper"),
+        ({"optimizer.lr": 1}, "optimizer is a variable of the config, which has taken its value"),
+        ({"data_root": "x"}, "--cfg-options data_root: a loader has taken it already; give --data"),
         ({"param_scheduler.7.end": 3}, r"--cfg-options param_scheduler\.7\.end=3: "),
         ({"model.type.x": 3}, r"--cfg-options model\.type\.x=3: "),
     ],
 )
 def test_an_option_that_leads_nowhere_is_named(options, words, tiny_config):
     with pytest.raises(ConfigError, match=words):
-        merge_options(tiny_config(), options)
+        merge_options(Config(dict(tiny_config().to_dict(), optimizer=dict(lr=2))), options)
 
 
 def test_options_are_merged(tiny_config):
@@ -153,6 +153,38 @@ def test_a_short_try_is_evaluated_and_saved_once(tiny_config):
     assert shortened(100) == (50, 50)
     assert shortened(10000) == (1000, 1000)  # shares are kept: ten in all
     assert shortened(12, train_cfg=dict(val_interval=4)) == (4, 12)  # the user's, more often
+
+
+def test_every_length_of_a_schedule_shrinks():
+    cfg = Config(dict(train_cfg=dict(max_iters=1000, dynamic_intervals=[(800, 100)]),
+                      param_scheduler=[
+        dict(type="MultiStepLR", milestones=[500, 900], begin=100, end=None),
+        dict(type="StepLR", step_size=100), dict(type="CosineRestartLR", periods=[400, 600]),
+        dict(type="OneCycleLR", total_steps=1000), dict(type="ExponentialLR", gamma=0.99),
+    ]))  # fmt: skip
+    scale_schedule(cfg, 10)
+    first, step, cosine, cycle, decay = cfg.param_scheduler
+    assert (first.milestones, first.begin, first.end) == ([5, 9], 1, 10)
+    assert (step.step_size, cosine.periods, cycle.total_steps) == (1, [4, 6], 10)
+    assert decay.gamma == pytest.approx(0.99**100)  # as small at the end
+    assert cfg.train_cfg.dynamic_intervals == [(8, 1)]
+
+
+LAZY = """
+from mmengine.hooks import CheckpointHook
+from mmseg.models import EncoderDecoder, FCNHead, ResNetV1c
+model = dict(type=EncoderDecoder, backbone=dict(type=ResNetV1c), decode_head=dict(type=FCNHead))
+default_hooks = dict(checkpoint=dict(type=CheckpointHook, interval=3))
+"""
+
+
+def test_classes_in_a_config_are_named(tmp_path):
+    """mmengine's new kind of config."""
+    (tmp_path / "lazy.py").write_text(LAZY)
+    cfg = load_config(tmp_path / "lazy.py")
+    assert (cfg.model.type, cfg.model.decode_head.type) == ("EncoderDecoder", "FCNHead")
+    assert cfg.default_hooks.checkpoint.type == "CheckpointHook"
+    assert to_hl(cfg).model.type == "HLEncoderDecoder"
 
 
 def test_a_schedule_is_one_a_list_or_by_optimizer():

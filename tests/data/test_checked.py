@@ -145,3 +145,13 @@ def test_class_weights_are_counted_in_any_wrapper(user_set):
         cfg = Config(dict(train_dataloader=dict(dataset=dataset)))
         for given in (cfg, with_checked_samples(cfg)):
             assert class_pixels(given)[1].tolist() == [128 * factor] * 3
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"\xef\xbb\xbf0\n1\n", "begins with a byte order mark"), (b"0\n\n1\n", "line 2 is blank")],
+)
+def test_a_list_that_mmseg_would_misread_is_named(content, words, user_set, tmp_path):
+    (tmp_path / "list.txt").write_bytes(content)
+    with pytest.raises(DataError, match=rf"list\.txt: .*{words}|list\.txt: {words}"):
+        CheckedDataset(user_set(ann_file=str(tmp_path / "list.txt")))

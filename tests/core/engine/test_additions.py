@@ -44,6 +44,9 @@ def test_backends_and_hooks_stand_beside_the_users_own():
         (dict(metrics=dict(type="CityscapesMetric")),
          dict(metrics=[dict(type="CityscapesMetric"),
                        dict(type="ClassIoUMetric", iou_metrics=["mIoU"])])),
+        (dict(type="IoUMetric", prefix="x"),
+         [dict(type="ClassIoUMetric", iou_metrics=["mIoU"], prefix="x"),
+          dict(type="ClassIoUMetric", iou_metrics=["mIoU"])]),
     ],
 )  # fmt: skip
 def test_metrics_stay_and_miou_is_among_them(given, expected):
@@ -73,6 +76,7 @@ def test_checkpoints_are_written_by_ours_in_the_users_intervals():
         (None, "checkpoint=None: a run saves"),
         (dict(type="MyHook"), "type=MyHook: a run saves with a hook of its own"),
         (dict(filename_tmpl="a_{}.pth"), r"checkpoint\.filename_tmpl: a run writes iter_N"),
+        (dict(intervall=3), r"checkpoint\.intervall: no setting of CheckpointHook"),
         (dict(out_dir="elsewhere"), r"checkpoint\.out_dir: a run writes"),
     ],
 )
@@ -237,3 +241,73 @@ def test_a_resume_goes_on_from_its_own_checkpoint(runner, tmp_path):
     again.param_schedulers = again.build_param_scheduler(again.param_schedulers)
     again.load_or_resume()
     assert again.iter == 3
+
+
+def trained(tiny_config, tiny_data, work_dir, **options):
+    from core.engine import run
+    from core.result import Result
+
+    cfg = tiny_config()
+    cfg.merge_from_dict(tiny_data)
+    cfg.merge_from_dict(options)
+    cfg = prepare(cfg, work_dir=work_dir, title="t", seed=0)
+    return run.train(cfg, Result("fully_supervised", "n", "d", "baseline", 0), pictures=0)
+
+
+def test_a_run_that_its_config_stops_early_says_so(tiny_config, tiny_data, tmp_path,
+                                                   fresh_mmengine):  # fmt: skip
+    """Its weights are saved, and it is finished, whatever number was asked for."""
+    from core.engine.checkpoint import checkpoints_in
+    from core.result import finished
+
+    fresh_mmengine()
+    stop = dict(type="EarlyStoppingHook", monitor="mIoU", patience=1, min_delta=1000)
+    options = {"custom_hooks": [stop], "train_cfg.val_interval": 2,
+               "default_hooks.checkpoint.interval": 100}  # fmt: skip
+    result = trained(tiny_config, tiny_data, tmp_path, **options)
+    assert 0 < result.iterations < 12 and result.facts["stopped_early"]
+    assert result.weights.file == checkpoints_in(tmp_path)[0].name
+    assert result.weights.file == f"iter_{result.iterations}.pth"
+    assert finished(tmp_path, 12) == result
+
+
+def test_the_best_is_saved_before_any_other(tiny_config, tiny_data, tmp_path, fresh_mmengine):
+    """It holds no state to go on from; metrics of the config stand in the result."""
+    import torch
+
+    fresh_mmengine()
+    metric = dict(type="IoUMetric", iou_metrics=["mDice"])
+    result = trained(tiny_config, tiny_data, tmp_path,
+                     **{"train_cfg.val_interval": 2, "default_hooks.checkpoint.save_best": "mDice",
+                        "val_evaluator": metric})  # fmt: skip
+    (best,) = tmp_path.glob("best_mDice_iter_*.pth")
+    assert "random_states" not in torch.load(best, weights_only=True)
+    assert result.metrics.more.keys() == {"mDice"} and ", mDice " in result.outcome
+
+
+def test_a_tracker_that_is_away_takes_nothing_with_it(runner, capsys):
+    run = runner()
+    backend = run.visualizer._vis_backends["TensorboardVisBackend"]
+    assert not getattr(backend, "failed", False)
+    backend._tensorboard = None  # every call fails from here on
+    backend.env_initialized = True
+    backend._env_initialized = True
+    run.train()
+    told = [line for line in capsys.readouterr().err.splitlines() if "is left out" in line]
+    assert len(told) == 1 and told[0].startswith("TensorboardVisBackend is left out")
+    assert list(run.visualizer._vis_backends["LocalVisBackend"]._config_save_file and [1])
+    assert any(type(hook).__name__ == "LoggerHook" for hook in run.hooks)
+
+
+def test_the_config_of_a_checkpoint_is_not_run_on_resume(runner, tmp_path):
+    """mmengine executes ``meta["config"]``."""
+    import torch
+
+    runner().train()
+    (path,) = tmp_path.glob("iter_3.pth")
+    checkpoint = torch.load(path, weights_only=True)
+    spoiled = tmp_path / "was_run"
+    checkpoint["meta"]["config"] = f"open({str(spoiled)!r}, 'w')"
+    torch.save(checkpoint, path)
+    runner(resume=True, **{"train_cfg.max_iters": 4}).train()
+    assert (tmp_path / "iter_4.pth").is_file() and not spoiled.exists()

@@ -16,7 +16,7 @@ VARIABLES = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_COMM
 
 @pytest.mark.parametrize("launcher", VARIABLES)
 def test_processes_are_counted_before_mmengine_joins_them(launcher, tiny_config, monkeypatch):
-    """By the variable that mmengine reads; several on GPUs get SyncBN."""
+    """By the variable that mmengine reads; several on GPUs keep SyncBN."""
     for variable in VARIABLES.values():
         monkeypatch.delenv(variable, raising=False)
     assert world_size(launcher) == 1
@@ -28,8 +28,11 @@ def test_processes_are_counted_before_mmengine_joins_them(launcher, tiny_config,
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     for name, norm in ((launcher, "SyncBN"), ("none", "BN")):
-        cfg = prepare(tiny_config(), work_dir="x", launcher=name)
+        given = tiny_config()
+        given.model.backbone.norm_cfg.type = "SyncBN"
+        cfg = prepare(given, work_dir="x", launcher=name)
         assert cfg.model.backbone.norm_cfg.type == norm
+        assert cfg.model.decode_head.norm_cfg.type == "BN"  # as it was written
 
 
 def test_only_declared_keys_change(tiny_config, tiny_data):

@@ -14,7 +14,7 @@ from mmseg.registry import MODELS
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import core
-from core.configs import load_config, scale_schedule
+from core.configs import load_config
 from core.convert import to_hl
 from core.engine import run
 from core.engine.checkpoint import checkpoints_in, load_checkpoint, weights_revision
@@ -24,6 +24,7 @@ from core.engine.sampling import SeededDataset
 from core.errors import ConfigError, NotFinite
 from core.export import export_checkpoint
 from core.result import Result, read
+from core.schedule import scale_schedule
 
 
 @pytest.fixture

@@ -65,13 +65,13 @@ def test_what_is_finished_is_skipped_and_equal_runs_are_one(runs, call_sweep, ca
 
 
 def test_a_dry_run_prints_commands_and_reads_no_data(runs, call_sweep, capsys):
-    code, ran, written = call_sweep(runs, "--dry-run", "--train-args", "--amp --seed 3")
+    code, ran, written = call_sweep(runs, "--dry-run", "--train-args", "--amp --verbose")
     assert (code, ran, written) == (None, [], [])
     first, second = capsys.readouterr().out.splitlines()
     assert first == f"# finished: {runs[0].work_dir}"
     assert second.endswith(
         "train.py net --data d --weighting hl --options c=0.5 --seed 0 --max-iters 4 "
-        f"--work-dir {runs[1].work_dir} --resume --amp --seed 3"
+        f"--work-dir {runs[1].work_dir} --resume --amp --verbose"
     )
 
 
@@ -157,6 +157,31 @@ def test_a_run_of_other_settings_is_not_finished(runs, call_sweep):
 def test_train_args_name_no_arm(words, runs, call_sweep):
     with pytest.raises(ConfigError, match="name arms with --arms, such as"):
         call_sweep(runs, f"--train-args={words}")
+
+
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [("--seed 3", "--seeds"), ("--work-dir=x", "--out"),
+     ("--cfg-options train_cfg.max_iters=2", "--max-iters")],
+)  # fmt: skip
+def test_train_args_say_nothing_that_the_sweep_says(words, flag, runs, call_sweep):
+    with pytest.raises(ConfigError, match=f"is said by {flag} of this command"):
+        call_sweep(runs, f"--train-args={words}")
+
+
+def test_two_configs_of_one_name_are_refused(runs, call_sweep):
+    """Neither is dropped for the other."""
+    other = dataclasses.replace(runs[1], config="other", flags=("y/net.py",))
+    with pytest.raises(ConfigError, match="two different trainings would go to one folder"):
+        call_sweep([runs[1], other])
+
+
+def test_a_report_is_written_of_runs_with_further_flags(runs, call_sweep):
+    """The table asks each run for its result once more."""
+    done = dataclasses.replace(DONE, command="python train.py net --amp")
+    result.write(done, runs[0].work_dir)
+    code, _, written = call_sweep(runs[:1], "--train-args=--amp")
+    assert code == 0 and written == [{}] and runs[0].result() == done
 
 
 def test_the_result_of_another_arm_is_refused(runs, call_sweep):
