@@ -37,8 +37,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     flags += ("--config", args.config) if args.config else ()
     asked = args.max_iters or known["max_iters"]
     runs = [
-        Run(source.name, network, source.name, arm, seed, out / f"{arm.folder}-seed{seed}",
-            asked, source.title, flags, known["revision"], manifest.note(known, args.launcher, asked))
+        Run(source.name, network, source.name, arm, seed, out / f"{arm.folder}-seed{seed}", asked,
+            source.title, flags, known["revision"], manifest.note(known, args.launcher, asked))
         for seed in (args.seeds if args.seeds is not None else known["seeds"])
         for arm in arms_of(args, manifest.read()["arms"])
     ]  # fmt: skip
