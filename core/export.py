@@ -28,8 +28,8 @@ from core.files import write_files
 # The packages of this project: nothing that a plain config names may come from them.
 OURS = ("core", "data", "fully_supervised", "semi_supervised", "domain_gen")
 # Of a run, not of a model.
-_OF_A_RUN = ("changed_by_engine", "experiment", "launcher", "load_from", "resume", "title",
-             "verbose", "work_dir")  # fmt: skip
+_OF_A_RUN = ("changed_by_engine", "launcher", "load_from", "resume", "title", "verbose",
+             "work_dir")  # fmt: skip
 _TRAINING = ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler")
 _FIRST = "# Written by core.export: the config"
 _TRANSFORMS = {"LoadHardness": None, "PackWithHardness": "PackSegInputs"}

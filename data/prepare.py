@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         problems = error.problems
     print("\n".join(told(problems)) or f"{root}: every image has its label, all files are whole")
     if problems:
-        raise DataError(f"{len(problems)} problems in {root}, listed above")
+        raise DataError(f"{_count(problems)} in {root}, listed above")
 
 
 def check_config(config: str) -> None:
@@ -81,7 +81,7 @@ def check_config(config: str) -> None:
     problems = survey(config)
     if problems:
         print("\n".join(told(problems)))
-        raise DataError(f"{len(problems)} problems in the data of {config}, listed above")
+        raise DataError(f"{_count(problems)} in the data of {config}, listed above")
 
 
 def add_folder_flags(command: argparse.ArgumentParser, entry: registry.DataSet) -> None:
@@ -152,6 +152,10 @@ def write_streets(root: Path, args: argparse.Namespace) -> None:
     write(root, domain=args.domain, num_train=args.num_train, num_val=args.num_val,
           size=(int(width), int(height)), seed=args.seed, workers=args.workers)  # fmt: skip
     print(f"{root}: {args.num_train} + {args.num_val} images, {args.domain} domain")
+
+
+def _count(problems: Sequence) -> str:
+    return "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
 
 
 if __name__ == "__main__":

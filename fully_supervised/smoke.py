@@ -43,7 +43,8 @@ except ModuleNotFoundError as error:
 STEPS = 2
 CROP = (64, 64)
 HEAD_CHANNELS = 32
-SLOW = re.compile(r"vit|setr|dpt|unet|twins|beit|mae|swin-l|convnext|mscan-l")
+# Networks that take long, and those that need packages which are not here.
+LAST = re.compile("vit|setr|dpt|unet|twins|beit|mae|convnext|maskformer|mask2former|point|san|vpd")
 # Its pooling window is 49 pixels of features at 1/8.
 CROPS = {"LRASPPHead": (400, 400)}
 
@@ -73,7 +74,7 @@ def one_per_architecture() -> list[str]:
 
 def shipped(count: int | None = None) -> list[Model]:
     """mmseg's own configs, ``count`` of them: first one of each pair of backbone and decode head,
-    the one with the shortest name; within these, networks that take long last."""
+    the one with the shortest name; within these, what takes long last."""
     root = mmseg_configs()
     paths = [p for p in root.rglob("*.py") if "_base_" not in p.parts]
     groups: dict[tuple, list[str]] = {}
@@ -82,7 +83,7 @@ def shipped(count: int | None = None) -> list[Model]:
         kinds = [str((text.get(key) or {}).get("type")) if isinstance(text.get(key), dict) else ""
                  for key in ("backbone", "neck", "decode_head")]  # fmt: skip
         groups.setdefault((text.get("type"), *kinds), []).append(name)
-    order = sorted(groups.values(), key=lambda group: bool(SLOW.search(group[0])))
+    order = sorted(groups.values(), key=lambda group: bool(LAST.search(group[0])))
     names = [group[i] for i in range(max(map(len, order)))
              for group in order if i < len(group)]  # fmt: skip
     return [Model(Path(n).stem, n, f"mmseg::{n}", is_own=True) for n in names[:count]]

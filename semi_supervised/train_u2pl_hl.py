@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for key in args.cfg_options:
         if key.startswith(("model.hl", "model.student")):
             raise ConfigError(f"{key} is not of this track: give options with --options c=0.5")
+    check_choice(args)
     # What takes seconds to import comes after all that can be refused at once.
     from core.engine.prepare import prepare, seed_of
     from core.engine.run import train
@@ -86,10 +87,25 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(write_report(out, **table(out, data), command=run.command).markdown)
 
 
+def check_choice(args: argparse.Namespace) -> None:
+    """What can be refused before the data are looked for.
+
+    Raises:
+        ConfigError: no choice of images, or two; two numbers of iterations.
+    """
+    lists = args.labeled_list, args.unlabeled_list
+    if bool(args.split) == any(lists) or (any(lists) and not all(lists)):
+        raise ConfigError("give --split 1/8, or both --labeled-list and --unlabeled-list")
+    asked = {pair.partition("=")[2] for pair in args.set if pair.startswith("trainer.max_iters=")}
+    if args.max_iters and asked - {str(args.max_iters)}:
+        raise ConfigError(f"--max-iters is {args.max_iters}, but --set says trainer.max_iters="
+                          f"{asked.pop()}: leave one of the two out")  # fmt: skip
+
+
 def find_split(args: argparse.Namespace, data: str, root: Path) -> tuple[splits.Split, str]:
     """The images, and what the report calls the split."""
     lists = args.labeled_list, args.unlabeled_list
-    if all(lists) and not args.split:
+    if all(lists):
         if args.split_seed or args.split_order != "random":
             raise ConfigError("--split-seed and --split-order are of --split: the lists say which")
         split = splits.read_lists(data, root, *lists)
@@ -97,8 +113,6 @@ def find_split(args: argparse.Namespace, data: str, root: Path) -> tuple[splits.
         return split, args.split_name or (f"{name} as released" if args.as_released else name)
     if args.split_name:
         raise ConfigError("--split-name is of --labeled-list and --unlabeled-list: leave it out")
-    if not args.split or any(lists):
-        raise ConfigError("give --split 1/8, or both --labeled-list and --unlabeled-list")
     split = splits.partition(data, root, args.split, seed=args.split_seed,
                              balanced=args.split_order == "balanced")  # fmt: skip
     return split, manifest.split_name(args.split, args, args.as_released)

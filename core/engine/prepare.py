@@ -70,6 +70,7 @@ def prepare(
     _name(cfg, work_dir, launcher, resume, verbose)
     cfg.randomness = dict(cfg.get("randomness") or {}, seed=seed_of(cfg, seed))
     _fit_machine(cfg, amp)
+    _tell_odd_padding(cfg)
     found = {key: pair for key, pair in changes(given, cfg).items() if pair[0] is not None}
     cfg.changed_by_engine = [f"{key}: {old!r} -> {new!r}" for key, (old, new) in found.items()]
     return cfg
@@ -103,6 +104,21 @@ def seed_of(cfg: Config, seed: int | None) -> int:
             f"out, or override it: --cfg-options randomness.seed={seed}"
         )
     return next((value for value in (seed, own) if value is not None), 0)
+
+
+def _tell_odd_padding(cfg: Config) -> None:
+    """An image smaller than the crop is padded, and its label with ``seg_pad_val``."""
+    head = cfg.model.get("decode_head")
+    head = head[-1] if isinstance(head, (list, tuple)) and head else head
+    padding = cfg.model.get("data_preprocessor")
+    if not isinstance(head, dict) or not isinstance(padding, dict) or "size" not in padding:
+        return
+    ignored, value = head.get("ignore_index", 255), padding.get("seg_pad_val", 255)
+    if ignored != value and cfg.get("train_dataloader"):
+        note(
+            f"labels of images smaller than the crop are padded with {value} (model."
+            f"data_preprocessor.seg_pad_val), but decode_head ignores {ignored}: set it to that"
+        )
 
 
 def _fit_machine(cfg: Config, amp: bool) -> None:

@@ -203,6 +203,11 @@ def _load(cfg: Config, checkpoint: str | Path, reading: Reading | None) -> tuple
     # An exported checkpoint has no HL branch, and none is needed to test.
     wrong = [key for key in own.keys() ^ state.keys() if not key.startswith(f"{HL_HEAD}.")]
     wrong += [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
+    if any(key.startswith(("teacher.", "student.")) for key in state.keys() - own.keys()):
+        raise ConfigError(
+            f"{checkpoint} holds a teacher and a student: test what core.export makes of it, "
+            f"python -m core.export {checkpoint} plain.pth"
+        )
     if wrong:
         raise ConfigError(
             f"{checkpoint} does not fit the config: {len(wrong)} tensors differ, e.g. {min(wrong)}"

@@ -229,7 +229,7 @@ def test_a_wrong_path_is_one_line(finish, tmp_path):
 def test_problems_are_listed_and_fail_the_command(call, refused, fake_camvid):
     (fake_camvid / "labels/train/0016E5_00001.png").unlink()
     done = call("data/prepare.py", "camvid", "--src", fake_camvid)
-    assert refused(done).startswith("error: 1 problems in")
+    assert refused(done).startswith("error: 1 problem in")
     assert "labels/train/0016E5_00001.png: missing" in done[1]
 
 

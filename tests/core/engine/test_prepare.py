@@ -87,3 +87,13 @@ def test_a_custom_import_that_fails_is_one_line(tiny_config):
     cfg.custom_imports = dict(imports=["no.such.module"], allow_failed_imports=False)
     with pytest.raises(ConfigError, match=r"custom_imports: .*no\.such\.module"):
         prepare(cfg, work_dir="x")
+
+
+def test_padding_that_the_loss_does_not_ignore_is_told(tiny_config, tiny_data, capsys):
+    cfg = tiny_config()
+    cfg.merge_from_dict(tiny_data)
+    prepare(cfg, work_dir="x")
+    assert capsys.readouterr().err == ""
+    cfg.model.decode_head.ignore_index = 9
+    prepare(cfg, work_dir="x")
+    assert "padded with 255 (model.data_preprocessor.seg_pad_val)" in capsys.readouterr().err
