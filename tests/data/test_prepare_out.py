@@ -52,7 +52,7 @@ def test_isaid_from_download_to_checked(tmp_path, called):
     assert "0 images converted" in called("isaid", "--src", src, "--out", out)
     assert "all files are whole" in called("isaid", "--out", out)
     next((out / "ann_dir/val").glob("*.png")).write_bytes(b"no")
-    with pytest.raises(DataError, match=r"1 problems in .*, listed above"):
+    with pytest.raises(DataError, match=r"1 problem in .*, listed above"):
         called("isaid", "--out", out, "--check-only")
 
 
