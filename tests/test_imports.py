@@ -68,7 +68,7 @@ LEVELS = [
     {"core.result", "core.mmfixes"},
     {"core.configs", "core.schedule"},
     {"core.batch"},
-    {"core.segmentors", "core.convert"},
+    {"core.segmentors", "core.convert", "core.rivals.pixel_mean"},
     {"core.weighting"},
     {"core.rivals.balanced", "core.rivals.focal", "core.rivals.collected"},
     {"core.engine", "core.report"},

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
+
+from core.rivals.pixel_mean import PixelMeanLoss
 
 
 @MODELS.register_module()
-class PixelMeanCrossEntropy(nn.Module):
+class PixelMeanCrossEntropy(PixelMeanLoss):
     """``w[label] * CE``, averaged over all pixels, ignored ones included with 0.
 
     Args:
@@ -28,32 +29,12 @@ class PixelMeanCrossEntropy(nn.Module):
     def __init__(
         self, class_weight: Sequence[float], loss_weight: float = 1.0, loss_name: str = "loss_ce"
     ) -> None:
-        super().__init__()
+        super().__init__(loss_weight, loss_name)
         self.class_weight = [float(x) for x in class_weight]
-        self.loss_weight, self.loss_name = loss_weight, loss_name
 
-    def forward(
-        self,
-        seg_logits: Tensor,
-        seg_label: Tensor,
-        weight: Tensor | None = None,
-        ignore_index: int = 255,
-        **kwargs,
-    ) -> Tensor:
-        """A scalar.
-
-        Args:
-            seg_logits: (N, C, H, W).
-            seg_label: (N, H, W), 0..C-1 or ``ignore_index``.
-            weight: (N, H, W), a factor per pixel, or None.
-            kwargs: of mmseg's other losses, not used.
-        """
-        with torch.autocast(device_type=seg_logits.device.type, enabled=False):
-            logits = seg_logits.to(torch.promote_types(seg_logits.dtype, torch.float32))
-            factors = logits.new_tensor(self.class_weight)
-            loss = F.cross_entropy(
-                logits, seg_label, factors, reduction="none", ignore_index=ignore_index
-            )
-            if weight is not None:
-                loss = loss * weight
-            return self.loss_weight * loss.mean()
+    def of_pixels(self, logits: Tensor, seg_label: Tensor, ignore_index: int) -> Tensor:
+        """``w[label] * CE`` of each pixel, (N, H, W)."""
+        factors = logits.new_tensor(self.class_weight)
+        return F.cross_entropy(
+            logits, seg_label, factors, reduction="none", ignore_index=ignore_index
+        )

@@ -9,11 +9,13 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
+
+from core.rivals.pixel_mean import PixelMeanLoss
 
 
 @MODELS.register_module()
-class SoftmaxFocalLoss(nn.Module):
+class SoftmaxFocalLoss(PixelMeanLoss):
     """``(1 - p)^gamma * -log(p)``, p the softmax probability of the label's class.
 
     Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, Eq. 4, in its softmax form.
@@ -32,32 +34,13 @@ class SoftmaxFocalLoss(nn.Module):
     def __init__(
         self, gamma: float = 2.0, loss_weight: float = 1.0, loss_name: str = "loss_focal"
     ) -> None:
-        super().__init__()
+        super().__init__(loss_weight, loss_name)
         if gamma < 0:
             raise ValueError(f"gamma must be >= 0, got {gamma}")
-        self.gamma, self.loss_weight, self.loss_name = gamma, loss_weight, loss_name
+        self.gamma = gamma
 
-    def forward(
-        self,
-        seg_logits: Tensor,
-        seg_label: Tensor,
-        weight: Tensor | None = None,
-        ignore_index: int = 255,
-        **kwargs,
-    ) -> Tensor:
-        """A scalar.
-
-        Args:
-            seg_logits: (N, C, H, W).
-            seg_label: (N, H, W), 0..C-1 or ``ignore_index``.
-            weight: (N, H, W), a factor per pixel, or None.
-            kwargs: of mmseg's other losses, not used.
-        """
-        with torch.autocast(device_type=seg_logits.device.type, enabled=False):
-            logits = seg_logits.to(torch.promote_types(seg_logits.dtype, torch.float32))
-            ce = F.cross_entropy(logits, seg_label, reduction="none", ignore_index=ignore_index)
-            # 1 - p as -expm1(log p): exact where p is near 1, which most pixels are.
-            loss = (-torch.expm1(-ce)).pow(self.gamma) * ce
-            if weight is not None:
-                loss = loss * weight
-            return self.loss_weight * loss.mean()
+    def of_pixels(self, logits: Tensor, seg_label: Tensor, ignore_index: int) -> Tensor:
+        """``(1 - p)^gamma * -log(p)`` of each pixel, (N, H, W)."""
+        ce = F.cross_entropy(logits, seg_label, reduction="none", ignore_index=ignore_index)
+        # 1 - p as -expm1(log p): exact where p is near 1, which most pixels are.
+        return (-torch.expm1(-ce)).pow(self.gamma) * ce

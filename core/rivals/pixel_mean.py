@@ -1,0 +1,47 @@
+"""A loss of each pixel's logits, averaged over all pixels, as mmseg's decode heads call it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class PixelMeanLoss(nn.Module):
+    """Averaged over all pixels, ignored ones included with 0, as mmseg's cross-entropy is by
+    default.
+
+    Args:
+        loss_weight: factor on the loss.
+        loss_name: key of the loss in the log.
+    """
+
+    def __init__(self, loss_weight: float, loss_name: str) -> None:
+        super().__init__()
+        self.loss_weight, self.loss_name = loss_weight, loss_name
+
+    def of_pixels(self, logits: Tensor, seg_label: Tensor, ignore_index: int) -> Tensor:
+        """The loss of each pixel, (N, H, W), 0 where ignored; ``logits`` are float32 or more."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        seg_logits: Tensor,
+        seg_label: Tensor,
+        weight: Tensor | None = None,
+        ignore_index: int = 255,
+        **kwargs,
+    ) -> Tensor:
+        """A scalar.
+
+        Args:
+            seg_logits: (N, C, H, W).
+            seg_label: (N, H, W), 0..C-1 or ``ignore_index``.
+            weight: (N, H, W), a factor per pixel, or None.
+            kwargs: of mmseg's other losses, not used.
+        """
+        with torch.autocast(device_type=seg_logits.device.type, enabled=False):
+            logits = seg_logits.to(torch.promote_types(seg_logits.dtype, torch.float32))
+            loss = self.of_pixels(logits, seg_label, ignore_index)
+            if weight is not None:
+                loss = loss * weight
+            return self.loss_weight * loss.mean()
