@@ -35,6 +35,7 @@ def heads_of(cfg):
     return list(head) if isinstance(head, (list, tuple)) else [head]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", CONVERTED)
 def test_converted_config_builds_and_only_adds_the_branch(head, shrunk):
     plain = shrunk(f"mmseg::{CONVERTED[head]}")

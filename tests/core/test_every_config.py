@@ -53,6 +53,7 @@ def count(what):
     counts[what] = counts.get(what, 0) + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 def test_only_declared_keys_change(part):
     for name in NAMES[part::PARTS]:
@@ -80,6 +81,7 @@ def test_only_declared_keys_change(part):
         count("hl")
 
 
+@pytest.mark.slow
 def test_they_were_all_there():
     """Nothing fell out of the test above in silence."""
     if sum(counts.get(key, 0) for key in ("absent", "baseline")) != len(NAMES):

@@ -88,6 +88,7 @@ def test_seed_split_domain_and_index_all_matter() -> None:
         assert not np.array_equal(base, generate(domain, split, index, SMALL, seed)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_all_classes_appear_with_plausible_shares(many, domain: str) -> None:
     counts = np.concatenate([many[domain, "train"], many[domain, "val"]])
@@ -198,6 +199,7 @@ def test_any_size(size: tuple[int, int]) -> None:
     assert image.shape == (size[1], size[0], 3) and labels.shape == (size[1], size[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [write_cityscapes, write_gtav])
 def test_bytes_do_not_depend_on_the_workers(tmp_path: Path, write) -> None:
     write(tmp_path / "one", workers=1, **FEW)

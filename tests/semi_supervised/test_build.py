@@ -54,6 +54,7 @@ def test_published_schedule(settings, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_published_network(settings, tmp_path):
     """ResNet-101 of output stride 8 with the multi-grid, 256 planes, 256 values a pixel."""
     cfg = build_config(
@@ -151,6 +152,7 @@ def test_one_labeled_image_a_step_is_refused(settings, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_folder_with_checkpoints_keeps_its_images(settings, tmp_path):
     """--resume would go on with other labels without a word."""
     first, second = Split(names(9), names(9, 9)), Split(names(9, 1), names(9, 10))
@@ -226,6 +228,7 @@ def of_camvid(root, camvid, tmp_path):
     return make
 
 
+@pytest.mark.slow
 def test_rivals_weight_the_students_main_head_alone(of_camvid):
     """The teacher and the unlabeled images know nothing of them."""
     balanced = of_camvid("balanced").model
@@ -303,6 +306,7 @@ def test_as_released_turns_every_accident_on(root):
         arm_and_settings(load_settings(path, own), dataclasses.replace(asked, name="hl"), own)
 
 
+@pytest.mark.slow
 def test_released_padding_of_labeled_images_is_class_0(root, camvid, tmp_path):
     """In training, of labeled images alone, with unlabeled ones or without."""
     split = partition("camvid", camvid, "1/2", balanced=False)

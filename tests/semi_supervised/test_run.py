@@ -38,6 +38,7 @@ def finished(_runs, u2pl_config):
     return work_dir, _runs["result"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [2, 7])
 def test_resumed_run_equals_the_uninterrupted_one(cut, finished, u2pl_config, killed, tmp_path):
     """Killed in the first epoch, and in the third after a validation: every loss of the following

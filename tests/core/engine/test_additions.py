@@ -139,6 +139,7 @@ def test_what_cannot_be_built_is_told_by_its_part(options, words, runner):
         runner(**options).train()
 
 
+@pytest.mark.slow
 def test_epochs_are_saved_and_resumed_exactly(tiny_config, tiny_data, tmp_path, fresh_mmengine,
                                               killed):  # fmt: skip
     """8 images, 4 steps an epoch, 2 epochs: cut in the middle of either, the weights are those of
@@ -174,6 +175,7 @@ def test_epochs_are_saved_and_resumed_exactly(tiny_config, tiny_data, tmp_path, 
         assert all(torch.equal(a[key], b[key]) for key in a), name
 
 
+@pytest.mark.slow
 def test_a_stop_within_an_epoch_goes_on_there(tiny_config, tiny_data, tmp_path, fresh_mmengine):
     import torch
 
@@ -271,6 +273,7 @@ def test_a_run_that_its_config_stops_early_says_so(tiny_config, tiny_data, tmp_p
     assert finished(tmp_path, 12) == result
 
 
+@pytest.mark.slow
 def test_the_best_is_saved_before_any_other(tiny_config, tiny_data, tmp_path, fresh_mmengine):
     """It holds no state to go on from; metrics of the config stand in the result."""
     import torch
@@ -299,6 +302,7 @@ def test_a_tracker_that_is_away_takes_nothing_with_it(runner, capsys):
     assert any(type(hook).__name__ == "LoggerHook" for hook in run.hooks)
 
 
+@pytest.mark.slow
 def test_the_config_of_a_checkpoint_is_not_run_on_resume(runner, tmp_path):
     """mmengine executes ``meta["config"]``."""
     import torch

@@ -106,6 +106,7 @@ def test_checkpoints_are_pruned_after_the_new_one(finished):
     ]
 
 
+@pytest.mark.slow
 def test_same_seed_same_run_another_seed_another(finished, config, tmp_path):
     run.train(config(tmp_path / "again"), RUN, pictures=1)
     assert losses_of(tmp_path / "again") == losses_of(finished[0])
