@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -65,7 +66,7 @@ class _Pool:
 
     def __init__(self, threads: int, at_once: int = 1, total: int = 1) -> None:
         self.threads, self.at_once, self.total = threads, at_once, total
-        self._started = 0
+        self._started, self._counting = 0, threading.Lock()
         self._seconds: list[float] = []  # of each that has ended
         self._running: set[subprocess.Popen] = set()
         self._stopped = False
@@ -87,10 +88,11 @@ class _Pool:
         """Why it failed, None if it did not."""
         if self._stopped:
             return None
-        self._started += 1
-        if self.total > 1:
-            print(f"run {self._started} of {self.total}: {job.name}{self._left()}", file=sys.stderr,
-                  flush=True)  # fmt: skip
+        with self._counting:
+            self._started += 1
+            if self.total > 1:
+                print(f"run {self._started} of {self.total}: {job.name}{self._left()}",
+                      file=sys.stderr, flush=True)  # fmt: skip
         start = time.monotonic()
         job.work_dir.mkdir(parents=True, exist_ok=True)
         log = job.work_dir / "train.log"
