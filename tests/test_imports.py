@@ -210,6 +210,7 @@ def test_data_is_not_hidden_from_git(root):
     assert not {"data", "data/", "/data", "/data/"} & set(lines)
 
 
+@pytest.mark.slow
 def test_the_method_works_without_mmseg(root):
     """Importing core.hardness must not need what a torchvision user does not have."""
     import subprocess

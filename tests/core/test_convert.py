@@ -85,6 +85,7 @@ def test_what_cannot_be_weighted_is_refused_with_the_reason(name, reason):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_every_mmseg_config_is_converted_or_refused():
     """All configs that mmseg ships for its segmentors: never another exception."""
     converted, refused, unreadable = 0, 0, []

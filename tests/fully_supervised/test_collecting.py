@@ -29,6 +29,7 @@ def trained(_trained, call, camvid):
     return _trained["folder"] / "hl/iter_2.pth", _trained["folder"] / "baseline/iter_2.pth"
 
 
+@pytest.mark.slow
 def test_a_map_for_every_training_image_and_only_what_lacks(trained, call, camvid, tmp_path):
     code, _, err = call(COLLECT, trained[0], "--out", tmp_path)
     assert code == 0 and "6 maps written" in err, err
@@ -44,6 +45,7 @@ def test_a_map_for_every_training_image_and_only_what_lacks(trained, call, camvi
     assert (decode(maps[0]) == first).all()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_collected_from_is_told(trained, call, refused, tmp_path):
     assert "has no HL branch" in refused(call(COLLECT, trained[1], "--out", tmp_path))
     moved = call(COLLECT, trained[0], "--out", tmp_path, "--data-root", "/nowhere")
@@ -53,6 +55,7 @@ def test_what_cannot_be_collected_from_is_told(trained, call, refused, tmp_path)
     assert "carries no config" in refused(call(COLLECT, bare, "--out", tmp_path))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_u2pl_is_refused_in_one_line(call, refused, camvid, tmp_path):
     code, _, err = call("semi_supervised/train_u2pl_hl.py", "--data", "camvid", "--data-root",
                         camvid, "--split", "1/2", "--max-iters", 1, "--work-dir", tmp_path,

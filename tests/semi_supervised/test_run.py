@@ -66,6 +66,7 @@ def test_resumed_run_equals_the_uninterrupted_one(cut, finished, u2pl_config, ki
         assert torch.equal(old["momentum_buffer"], new["momentum_buffer"])
 
 
+@pytest.mark.slow
 def test_result_pictures_and_export(finished, u2pl_config, tiny_config, tmp_path):
     """The exported teacher is a plain mmseg model, bit by bit what the run evaluated."""
     work_dir, result = finished

@@ -107,6 +107,7 @@ def test_one_real_process_from_start_to_table(command, camvid, tmp_path, root):
     assert (tmp_path / "work_dirs/semi_supervised/camvid/index.html").is_file()
 
 
+@pytest.mark.slow
 def test_published_lists_and_an_unlabeled_image_without_label(call, camvid, tmp_path):
     """What the lists name is trained on; labels of unlabeled images are not asked for."""
     folder = tmp_path / "data"

@@ -159,6 +159,7 @@ def test_loading_a_sample_leaves_the_generators_alone(tiny_data):
     assert not torch.equal(first["inputs"], second["inputs"])
 
 
+@pytest.mark.slow
 def test_a_damaged_latest_checkpoint_falls_back_to_the_one_before(config, tmp_path, caplog):
     run.train(config(tmp_path), RUN, pictures=1)
     whole = weights_of(tmp_path)
