@@ -20,6 +20,8 @@ from core.engine.launch import check_started
 from core.errors import ConfigError, UserError
 
 ROOT = Path(__file__).resolve().parents[2]
+# Numbers that NumPy and torch both take.
+SEEDS = range(2**32)
 # Settings of a config that a flag gives, too.
 _TWICE = {"randomness.seed": "seed", "train_cfg.max_iters": "max_iters", "work_dir": "work_dir"}
 AS_RELEASED = (
@@ -76,8 +78,8 @@ def seed(text: str) -> int:
     Raises:
         argparse.ArgumentTypeError: it is none.
     """
-    if not text.isdigit() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text}: give a whole number, 0 to {2**32 - 1}")
+    if not text.isdigit() or int(text) not in SEEDS:
+        raise argparse.ArgumentTypeError(f"{text}: give a whole number, 0 to {SEEDS[-1]}")
     return int(text)
 
 

@@ -10,7 +10,7 @@ from mmengine.config import Config
 
 from core import mmfixes
 from core.configs import changes, fit_norm, import_custom
-from core.engine.cli import note
+from core.engine.cli import SEEDS, note
 from core.engine.launch import world_size
 from core.errors import ConfigError
 
@@ -32,8 +32,6 @@ DECLARED = (
     "verbose",
     "work_dir",
 )
-# Numbers that NumPy and torch both take.
-SEEDS = range(2**32)
 
 
 def prepare(
