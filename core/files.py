@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from core.errors import WriteError
 
+Content = bytes | Sequence[bytes | memoryview]  # whole, or in parts
 
-def write_atomically(content: bytes, path: str | Path) -> None:
+
+def write_atomically(content: Content, path: str | Path) -> None:
     """One file, as :func:`write_files` does it."""
     write_files({Path(path): content})
 
 
-def write_files(contents: Mapping[Path, bytes]) -> None:
+def write_files(contents: Mapping[Path, Content]) -> None:
     """Write beside their places, sync, then rename all: at any kill each file is old or new, whole.
 
     A full disk is met while the old files still stand; no partial file stays.
 
     Args:
-        contents: bytes by path; folders are made.
+        contents: by path; folders are made.
 
     Raises:
         WriteError: the disk is full or a folder cannot be written.
@@ -32,7 +34,8 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
         for writing, draft in drafts.items():
             writing.parent.mkdir(parents=True, exist_ok=True)
             with open(draft, "wb") as file:
-                file.write(contents[writing])
+                parts = contents[writing]
+                file.writelines([parts] if isinstance(parts, bytes) else parts)
                 file.flush()
                 os.fsync(file.fileno())
         for writing, draft in drafts.items():

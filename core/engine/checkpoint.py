@@ -2,7 +2,8 @@
 
 mmengine writes in place, prunes before it writes, and unpickles anything when the safe load
 fails. Here a file is written beside its place, synced and renamed; older ones are pruned after;
-loading is ``weights_only=True`` for every source, backbones included.
+loading is ``weights_only=True`` for every source, backbones included, and finds any damage
+(:mod:`core.seal`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -26,23 +27,77 @@ from mmengine.logging import HistoryBuffer
 from core.errors import CheckpointError
 from core.files import write_atomically
 from core.mmfixes import read_checkpoints_with
+from core.seal import damage, sealed
+
+# What a resume reads beside the weights, and of what kind it is.
+_STATE = {"meta": dict, "message_hub": dict, "optimizer": dict, "random_states": list}
 
 
-def load_checkpoint(path: str | Path, map_location: str = "cpu") -> dict[str, Any]:
-    """Read a checkpoint without running code from it, onto the CPU by default.
+def load_checkpoint(
+    path: str | Path, map_location: str = "cpu", *, to_resume: bool = False
+) -> dict[str, Any]:
+    """Read a checkpoint that holds weights under ``state_dict``, and what is known of them, {} if
+    nothing is, under ``meta``; see :func:`read_file`.
+
+    Args:
+        to_resume: it must hold the state of a training, too.
+
+    Raises:
+        CheckpointError: it does not, or the file is missing, damaged or may hold code.
+    """
+    checkpoint = read_file(path, map_location)
+    state = weights_of(checkpoint) or {}
+    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise CheckpointError(f"{path}: holds no weights (state_dict); take a file that a training "
+                              "or core.export wrote")  # fmt: skip
+    meta = checkpoint.get("meta") or {}
+    if not isinstance(meta, dict):
+        raise CheckpointError(f"{path}: its meta is a {type(meta).__name__}, not a dict; take a "
+                              "file that a training or core.export wrote")  # fmt: skip
+    checkpoint |= dict(state_dict=state, meta=meta)
+    if to_resume:
+        for key, kind in _STATE.items():
+            if not isinstance(checkpoint.get(key), kind) or not checkpoint[key]:
+                raise CheckpointError(f"{path}: holds no training state to resume from ({key})")
+        if not isinstance(meta.get("iter"), int) or not isinstance(meta.get("epoch"), int):
+            raise CheckpointError(f"{path}: holds no training state to resume from (meta.iter)")
+    return checkpoint
+
+
+def weights_of(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor] | None:
+    """The tensors by name: under ``state_dict``, ``model``, as some projects publish them, or the
+    dict itself; None where that is no state dict."""
+    state = checkpoint.get("state_dict", checkpoint.get("model", checkpoint))
+    good = isinstance(state, dict) and bool(state)
+    # Values of other kinds, such as a module's extra state, are left to the model.
+    good = good and any(isinstance(value, torch.Tensor) for value in state.values())
+    return state if good and all(isinstance(key, str) for key in state) else None
+
+
+def read_file(path: str | Path, map_location: str = "cpu") -> dict[str, Any]:
+    """Read what ``torch.save`` wrote without running code from it, onto the CPU by default.
+
+    Every source goes through here: checkpoints of ours, ``load_from``, backbones.
 
     Returns:
         The saved dict. A bare state dict, as some projects publish, comes back under
         ``state_dict``.
 
     Raises:
-        CheckpointError: the file is missing, truncated, or holds more than plain values.
+        CheckpointError: the file is missing, a bit of it is not as it was written, or it holds
+            more than plain values.
     """
     path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"{path}: is a folder, not a checkpoint; name a file in it")
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
     try:
+        if wrong := damage(path):
+            raise CheckpointError(f"{path}: damaged: {wrong}; take another checkpoint")
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except CheckpointError:
+        raise
     except pickle.UnpicklingError as error:
         if not zipfile.is_zipfile(path):
             raise CheckpointError(f"{path}: damaged or not a checkpoint") from error
@@ -50,7 +105,7 @@ def load_checkpoint(path: str | Path, map_location: str = "cpu") -> dict[str, An
             f"{path}: holds objects other than tensors and plain values, which could run code; "
             "refused. Save its state_dict alone on a machine that you trust it with"
         ) from error
-    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, ValueError, KeyError) as error:
+    except Exception as error:  # of a damaged file torch raises whatever it meets first
         raise CheckpointError(f"{path}: damaged or not a checkpoint ({_first(error)})") from error
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f"{path}: holds a {type(checkpoint).__name__}, not a state dict")
@@ -60,10 +115,10 @@ def load_checkpoint(path: str | Path, map_location: str = "cpu") -> dict[str, An
 
 
 def to_bytes(checkpoint: dict[str, Any]) -> bytes:
-    """What ``torch.save`` writes."""
+    """What ``torch.save`` writes, sealed."""
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
-    return buffer.getvalue()
+    return b"".join(sealed(buffer.getbuffer()))
 
 
 def weights_revision(state_dict: Mapping[str, torch.Tensor]) -> str:
@@ -77,10 +132,10 @@ def weights_revision(state_dict: Mapping[str, torch.Tensor]) -> str:
 
 
 class AtomicBackend(LocalBackend):
-    """mmengine's local files, written with :func:`core.files.write_atomically`."""
+    """mmengine's local files, sealed, and written with :func:`core.files.write_atomically`."""
 
     def put(self, obj: bytes | memoryview, filepath: str | Path) -> None:
-        write_atomically(obj, filepath)
+        write_atomically(sealed(obj), filepath)
 
 
 register_backend("atomic", AtomicBackend)
@@ -88,8 +143,31 @@ register_backend("atomic", AtomicBackend)
 
 def checkpoints_in(work_dir: str | Path) -> list[Path]:
     """``iter_N.pth`` of a work_dir, the latest first."""
-    found = [p for p in Path(work_dir).glob("iter_*.pth") if re.fullmatch(r"iter_\d+", p.stem)]
+    found = [p for p in Path(work_dir).glob("iter_*.pth")
+             if re.fullmatch(r"iter_\d+", p.stem, re.ASCII) and p.is_file()]  # fmt: skip
     return sorted(found, key=iteration_of, reverse=True)
+
+
+def latest_checkpoint(
+    work_dir: str | Path, tell: Callable[[str], None]
+) -> tuple[Path, dict[str, Any]] | None:
+    """The latest whole checkpoint of a work_dir that a run can go on from; None if there is none.
+
+    Args:
+        tell: is told of what is damaged, or no checkpoint.
+    """
+    odd = sorted(set(Path(work_dir).glob("iter_*.pth")) - set(checkpoints_in(work_dir)))
+    for path in odd:
+        tell(f"{path}: is no checkpoint, which are files iter_N.pth; passed over")
+    found = checkpoints_in(work_dir)
+    for path in found:
+        try:
+            return path, load_checkpoint(path, to_resume=True)
+        except CheckpointError as error:
+            tell(f"{str(error).partition('; ')[0]}; trying the one before")
+    if found:
+        tell(f"no checkpoint in {work_dir} can be read; starting afresh")
+    return None
 
 
 def iteration_of(path: Path) -> int:
@@ -119,7 +197,7 @@ def _first(error: BaseException) -> str:
 
 
 def _load_local(filename: str, map_location: str | None = None) -> dict[str, Any]:
-    return load_checkpoint(os.path.expanduser(filename), map_location or "cpu")
+    return read_file(os.path.expanduser(filename), map_location or "cpu")
 
 
 def _load_http(
@@ -136,7 +214,7 @@ def _load_http(
                 f"could not download {filename} ({_first(error)}): put the file at {path}, or "
                 "train from scratch with --no-pretrained"
             ) from error
-    return load_checkpoint(path, map_location or "cpu")
+    return read_file(path, map_location or "cpu")
 
 
 read_checkpoints_with(_load_local, _load_http)

@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+import random
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 from core.engine.checkpoint import (
     checkpoints_in,
+    latest_checkpoint,
     load_checkpoint,
     to_bytes,
     to_plain,
@@ -89,6 +91,87 @@ def test_full_disk_keeps_the_old_file(tmp_path, monkeypatch):
         write_atomically(b"new", path)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.pth"]
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (dict(meta=dict(iter=3), optimizer={}), "holds no weights"),
+        (dict(state_dict=[1, 2]), "holds no weights"),
+        (dict(state_dict=dict(a=1)), "holds no weights"),
+        (dict(state_dict={}), "holds no weights"),
+        (dict(state_dict=dict(a=torch.ones(1)), meta=[1]), "its meta is a list"),
+    ],
+)
+def test_a_file_of_another_shape_is_named(content, words, tmp_path):
+    torch.save(content, tmp_path / "odd.pth")
+    with pytest.raises(CheckpointError, match=rf"odd\.pth: {words}"):
+        load_checkpoint(tmp_path / "odd.pth")
+
+
+STATE = dict(
+    state_dict=dict(a=torch.ones(1)),
+    meta=dict(iter=3, epoch=0),
+    message_hub=dict(log_scalars={}),
+    optimizer=dict(state={}, param_groups=[]),
+    random_states=[dict()],
+)
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        *((key, None) for key in STATE if key != "state_dict"),
+        ("meta", dict(iter="3", epoch=0)),
+        ("meta", dict(iter=3)),
+        ("optimizer", [1]),
+        ("random_states", dict(a=1)),
+    ],
+)
+def test_only_a_whole_training_state_is_resumed(key, value, tmp_path):
+    torch.save(STATE, tmp_path / "iter_3.pth")
+    assert load_checkpoint(tmp_path / "iter_3.pth", to_resume=True)
+    torch.save({**STATE, key: value}, tmp_path / "iter_4.pth")
+    with pytest.raises(CheckpointError, match=r"iter_4\.pth: holds no training state"):
+        load_checkpoint(tmp_path / "iter_4.pth", to_resume=True)
+    told = []
+    path, _ = latest_checkpoint(tmp_path, told.append)
+    assert path.name == "iter_3.pth"
+    assert len(told) == 1 and told[0].endswith("trying the one before") and "iter_4" in told[0]
+
+
+def test_what_is_no_checkpoint_is_passed_over(tmp_path):
+    """A folder, a stray name, another kind of file: each with a line."""
+    torch.save(STATE, tmp_path / "iter_3.pth")
+    (tmp_path / "iter_9.pth").mkdir()
+    (tmp_path / "iter_final.pth").touch()
+    (tmp_path / "iter_5.pth").write_text("junk")
+    (tmp_path / "iter_6.pth").symlink_to(tmp_path / "gone")
+    torch.save([1, 2], tmp_path / "iter_7.pth")
+    told = []
+    path, _ = latest_checkpoint(tmp_path, told.append)
+    assert path.name == "iter_3.pth"
+    for name in ("iter_9", "iter_final", "iter_5", "iter_6", "iter_7"):
+        assert sum(f"{name}.pth" in line for line in told) == 1, told
+
+
+def test_bytes_of_any_kind_are_one_error(tmp_path):
+    """Whatever torch's reader raises for a damaged file."""
+    rng = random.Random(0)
+    whole = tmp_path / "whole.pth"
+    torch.save(dict(state_dict=dict(a=torch.randn(50))), whole)  # no seal
+    content, path = whole.read_bytes(), tmp_path / "fuzzed.pth"
+    refused = 0
+    for _ in range(300):
+        fuzzed = bytearray(content)
+        for _ in range(rng.randrange(1, 20)):
+            fuzzed[rng.randrange(len(fuzzed))] = rng.randrange(256)
+        path.write_bytes(fuzzed[: rng.choice([len(fuzzed), rng.randrange(len(fuzzed))])])
+        try:
+            load_checkpoint(path)
+        except CheckpointError:
+            refused += 1
+    assert refused > 250
 
 
 def test_latest_first_by_number(tmp_path):
