@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     source = manifest.find_source(args.source, roots)
     known = manifest.settings_of(source.name, args.config)
     # What takes seconds to import comes after all that can be refused at once.
+    from core.engine.fork import place_of
     from core.engine.prepare import prepare, seed_of
     from core.engine.run import train
     from core.rivals import class_weights
@@ -67,9 +68,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     cfg.experiment = dict(source=source.name, network=network, arm=str(arm), seed=seed)
     default = manifest.RUNS / manifest.slug(source.name) / network / f"{arm.folder}-seed{seed}"
     work_dir = args.work_dir or cfg.get("work_dir") or default
+    work_dir, start = place_of(work_dir, fork=args.fork, resume=args.resume)
     title = f"{source.name} {arm} seed {seed}"
     cfg = prepare(cfg, work_dir=work_dir, title=title, seed=seed, amp=args.amp,
-                  launcher=args.launcher, resume=args.resume, verbose=args.verbose)  # fmt: skip
+                  launcher=args.launcher, resume=args.resume, load_from=start,
+                  verbose=args.verbose)  # fmt: skip
     run = Result("domain_gen", network, source.name, str(arm), seed,
                  title=f"{source.title} (its own validation images)", data=source.title,
                  asked=iterations, facts=dict(facts, source=source.name),

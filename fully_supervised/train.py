@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     cfg = row.config() if row else load_config(args.config)
     given = {} if row else dict(config=config_revision(cfg))
     # What takes seconds to import comes after all that can be refused at once.
+    from core.engine.fork import place_of
     from core.engine.prepare import prepare, seed_of
     from core.engine.run import train
     from core.rivals import class_weights
@@ -64,8 +65,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     title = f"{network} {arm} seed {seed}"
     default = Path("work_dirs", title.replace("/", "-").replace(" ", "-"))
     work_dir = args.work_dir or cfg.get("work_dir") or default
+    work_dir, start = place_of(work_dir, fork=args.fork, resume=args.resume)
     cfg = prepare(cfg, work_dir=work_dir, title=title, seed=seed, amp=args.amp,
-                  launcher=args.launcher, resume=args.resume, verbose=args.verbose)  # fmt: skip
+                  launcher=args.launcher, resume=args.resume, load_from=start,
+                  verbose=args.verbose)  # fmt: skip
     run = Result("fully_supervised", network, data, str(arm), seed, data=data,
                  asked=cli.asked_iterations(args), facts=facts,
                  metrics=Metrics(foreground=registry.foreground(data)),

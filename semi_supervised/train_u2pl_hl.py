@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise ConfigError(f"{key} is not of this track: give options with --options c=0.5")
     check_choice(args)
     # What takes seconds to import comes after all that can be refused at once.
+    from core.engine.fork import place_of
     from core.engine.prepare import prepare, seed_of
     from core.engine.run import train
     from data.checked import with_checked_samples
@@ -60,15 +61,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     seed = args.seed if args.seed is not None else args.cfg_options.get("randomness.seed", 0)
     place = manifest.run_dir(manifest.RUNS / data, name, arm.folder, seed)
     work_dir = args.work_dir or args.cfg_options.get("work_dir") or place
+    work_dir, start = place_of(work_dir, fork=args.fork, resume=args.resume)
     cfg = build_config(
-        settings, split, root, Path(work_dir), arm, weights_file=args.class_weights,
+        settings, split, root, work_dir, arm, weights_file=args.class_weights,
         hardness=args.hardness, pretrained=not args.no_pretrained, max_iters=args.max_iters,
         world_size=world_size(args.launcher))  # fmt: skip
     merge_options(cfg, args.cfg_options)
     seed = seed_of(cfg, args.seed)
     title = f"{name} {arm} seed {seed}"
     cfg = prepare(cfg, work_dir=work_dir, title=title, seed=seed, amp=args.amp,
-                  launcher=args.launcher, resume=args.resume, verbose=args.verbose)  # fmt: skip
+                  launcher=args.launcher, resume=args.resume, load_from=start,
+                  verbose=args.verbose)  # fmt: skip
     counts = dict(labeled=len(split.labeled), unlabeled=len(split.unlabeled))
     facts = {**counts, "as_released": [k for k, on in vars(settings.as_released).items() if on]}
     if data == "cityscapes":

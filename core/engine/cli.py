@@ -134,6 +134,9 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(work_dir=None)
     parser.add_argument("--resume", action="store_true",
                         help="go on from the latest checkpoint in the work_dir")  # fmt: skip
+    parser.add_argument("--fork", action="store_true",
+                        help="begin a new run from the latest weights in the work_dir, in a folder "
+                        "beside it")  # fmt: skip
     parser.add_argument("--amp", action="store_true", help="mixed precision (needs a GPU)")
     parser.add_argument("--seed", type=seed, help="random seed [the config's, or 0]")
     parser.add_argument("--max-iters", type=positive, metavar="N",

@@ -21,6 +21,7 @@ DECLARED = (
     "custom_imports.imports*",  # modules that have moved
     "default_scope",
     "launcher",
+    "load_from",  # a fork
     "model.*norm_cfg.type",  # SyncBN on several GPUs, BN on one device
     "optim_wrapper.dtype",  # mixed precision: --amp, or none without a GPU
     "optim_wrapper.loss_scale",
@@ -43,6 +44,7 @@ def prepare(
     amp: bool = False,
     launcher: str = "none",
     resume: bool = False,
+    load_from: str | None = None,
     verbose: bool = False,
 ) -> Config:
     """A copy of ``cfg`` for this start of a run on this machine.
@@ -54,10 +56,11 @@ def prepare(
         seed: of weights and samples; None: ``cfg.randomness.seed``, or 0.
         title: begins the lines of progress.
         launcher: how the processes were started.
+        load_from: checkpoint of a fork; None: ``cfg.load_from``.
 
     Raises:
         ConfigError: no model; ``amp`` without a GPU; a ``seed`` out of range or beside another one
-            in ``cfg``; a custom import that fails.
+            in ``cfg``; weights to begin with beside others in ``cfg``; a custom import that fails.
     """
     given = cfg
     if not isinstance(cfg.get("model"), dict) or "type" not in cfg.model:
@@ -66,6 +69,11 @@ def prepare(
     _import(cfg)
     cfg.title = title
     _name(cfg, work_dir, launcher, resume, verbose)
+    if load_from:
+        if cfg.get("load_from"):
+            raise ConfigError(f"--fork begins with {load_from}, but load_from says "
+                              f"{cfg.load_from}: leave one of the two out")  # fmt: skip
+        cfg.load_from = load_from
     cfg.randomness = dict(cfg.get("randomness") or {}, seed=seed_of(cfg, seed))
     _fit_machine(cfg, amp)
     _tell_odd_padding(cfg)

@@ -60,9 +60,12 @@ def train(
             "another --work-dir"
         )
     runner = HLRunner.from_cfg(cfg, reading)
+    runner.named = dict(arm=run.arm, data=run.data)
     if cfg.get("train_dataloader") is None or cfg.get("train_cfg") is None:
         raise ConfigError("the config has no train_dataloader, or no train_cfg: nothing to train")
     runner.train()
+    if start := runner.identity["load_from"]:
+        run = dataclasses.replace(run, facts=dict(run.facts, load_from=start))
     done = runner.iter
     if done < runner.max_iters:  # a hook of the config has stopped it
         run = dataclasses.replace(run, facts=dict(run.facts, stopped_early=True))
@@ -159,8 +162,9 @@ def _last_weights(runner: HLRunner) -> Weights:
     """Of the checkpoint of the last iteration, which hooks may have given other weights than the
     model's; of the model where none was saved."""
     found = checkpoints_in(runner.work_dir)
-    if found and iteration_of(found[0]) == runner.iter:
-        state, file = load_checkpoint(found[0])["state_dict"], found[0].name
+    last = [path for path in found if iteration_of(path) == runner.iter]
+    if last:
+        state, file = load_checkpoint(last[0])["state_dict"], last[0].name
     else:
         state, file = _unwrapped(runner).state_dict(), None
     return Weights(file, runner.iter, _revision(state))

@@ -102,6 +102,7 @@ class ResumableCheckpointHook(CheckpointHook):
             key: value for key, value in hub["resumed_keys"].items() if key in hub["runtime_info"]
         }
         checkpoint["meta"] = to_plain(checkpoint["meta"])
+        checkpoint["run"] = runner.identity
         if self._states:  # not in that of the best validation, from which no run goes on
             checkpoint["random_states"] = self._states
 

@@ -64,9 +64,12 @@ class U2PL(BaseSegmentor):
         hl: what configs of version 0.4 have in the place of ``student``: HL by the settings.
 
     Attributes:
+        goes_by_length: epochs are shares of ``max_iters``, so a step depends on it.
         student: the network, with an HL branch if ``hl``.
         teacher: the network; None if ``sup_only``.
     """
+
+    goes_by_length = True
 
     def __init__(
         self,

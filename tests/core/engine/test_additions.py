@@ -238,7 +238,7 @@ def test_a_resume_goes_on_from_its_own_checkpoint(runner, tmp_path):
     options = {"load_from": str(tmp_path / "begin.pth"), "resume": True}
     runner(**options).train()
     again = runner(**options, **{"train_cfg.max_iters": 5})
-    assert again.train_loop.max_iters == 5
+    assert again.train_loop.max_iters == 5 and again.val_loop
     again.optim_wrapper = again.build_optim_wrapper(again.optim_wrapper)
     again.param_schedulers = again.build_param_scheduler(again.param_schedulers)
     again.load_or_resume()
