@@ -53,6 +53,11 @@ def done(_done, start, tmp_path):
     return shutil.copytree(_done, tmp_path / "run")
 
 
+def files(folder):
+    """Checkpoints, config, result."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
 @pytest.mark.parametrize(
     "changed, words",
     [
@@ -85,11 +90,11 @@ def done(_done, start, tmp_path):
     ],
 )  # fmt: skip
 def test_another_run_is_refused_by_name(changed, words, done, start):
-    before = {path: path.read_bytes() for path in done.glob("iter_*.pth")}
+    before = files(done)
     with pytest.raises(ConfigError, match=rf"iter_4\.pth is of another run: .*{words}") as caught:
         start(done, resume=True, **changed)
     assert "--fork" in str(caught.value) and "\n" not in str(caught.value)
-    assert {path: path.read_bytes() for path in done.glob("iter_*.pth")} == before
+    assert files(done) == before
 
 
 def test_other_images_are_refused(done, start, tiny_data, tmp_path):
