@@ -81,6 +81,8 @@ def _sums(body: memoryview, record: bytes) -> list[int]:
 def _damaged_member(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
+            if any(member.compress_type for member in archive.infolist()):  # may be a bomb
+                return "its archive is compressed, which torch never does"
             name = archive.testzip()
     except OSError:
         raise

@@ -83,6 +83,14 @@ def test_a_foreign_archive_has_the_sums_of_its_writer(tmp_path):
     assert "does not have the sum that was written" in seal.damage(path)
 
 
+def test_a_compressed_archive_is_not_unpacked(tmp_path):
+    """A few kB of it could fill the memory."""
+    path = tmp_path / "bomb.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/0", bytes(10**6))
+    assert "compressed" in seal.damage(path)
+
+
 def test_of_another_file_nothing_is_known(tmp_path):
     path = tmp_path / "old.pth"
     torch.save(dict(a=torch.ones(3)), path, _use_new_zipfile_serialization=False)
