@@ -20,8 +20,8 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from core.configs import import_custom, imports_of, parse_config, walk
-from core.engine.cli import main_line, note
+from core.configs import imports_of, walk
+from core.engine.cli import add_trust_flag, main_line, note
 from core.errors import CheckpointError
 from core.files import write_files
 
@@ -47,7 +47,6 @@ def plain_config(cfg: Config) -> Config:
     cfg = copy.deepcopy(cfg)
     names = imports_of(cfg)
     ours = [name for name in names if name.partition(".")[0] in OURS]
-    import_custom(Config(dict(custom_imports=dict(imports=ours))))  # and nothing of a stranger's
     if "segmentor" in cfg.model:  # trained on pairs of images, which mmseg has not
         cfg.model = cfg.model.segmentor
         for key in _TRAINING:
@@ -125,9 +124,12 @@ def _set_ignored(node: dict, ignored: int) -> None:
         node["ignore_index"] = ignored
 
 
-def export_checkpoint(source: str | Path, target: str | Path) -> int:
+def export_checkpoint(source: str | Path, target: str | Path, trust: Sequence[str] = ()) -> int:
     """Write the network that predicts, without an HL branch, from ``source`` to ``target``; beside
     it, with the ending ``.py``, the plain config, where ``source`` carries one.
+
+    Args:
+        trust: see :func:`core.trust.config_of`.
 
     Returns:
         The number of tensors that were left out.
@@ -135,13 +137,15 @@ def export_checkpoint(source: str | Path, target: str | Path) -> int:
     Raises:
         CheckpointError: ``source`` is missing, damaged or plain already; or ``target`` would take
             the place of a file that is there.
+        ConfigError: its config cannot be trusted.
         WriteError: the two cannot be written; then neither is.
     """
     from core.engine.checkpoint import load_checkpoint, to_bytes
     from core.segmentors import HL_HEAD
+    from core.trust import config_of
 
     checkpoint = load_checkpoint(source)
-    state_dict = checkpoint.get("state_dict") or {}
+    state_dict = checkpoint["state_dict"]
     network = _network(state_dict)
     plain = {k: v for k, v in network.items() if not k.startswith(f"{HL_HEAD}.")}
     if plain.keys() == state_dict.keys() and "optimizer" not in checkpoint:
@@ -152,10 +156,10 @@ def export_checkpoint(source: str | Path, target: str | Path) -> int:
         raise CheckpointError(f"{target}: the weights' name ends in .pth; .py is the config's")
     if config.is_file() and not config.read_text().startswith(_FIRST):
         raise CheckpointError(f"{config}: is there and no export of ours; name another")
-    meta = checkpoint.get("meta", {})
+    meta = checkpoint["meta"]
     kept = {k: meta[k] for k in ("dataset_meta", "iter", "epoch", "seed") if k in meta}
-    if "cfg" in meta:
-        kept["cfg"] = plain_config(parse_config(meta["cfg"])).pretty_text
+    if cfg := config_of(meta, source, trust):
+        kept["cfg"] = plain_config(cfg).pretty_text
     files = {target: to_bytes(dict(meta=kept, state_dict=plain))}
     if "cfg" in kept:
         files[config] = f"{_FIRST} of {target.name}, for plain mmseg.\n{kept['cfg']}".encode()
@@ -176,8 +180,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("checkpoint", help="checkpoint written by a training of ours")
     parser.add_argument("out", help="file to write")
+    add_trust_flag(parser)
     args = parser.parse_args(argv)
-    dropped = export_checkpoint(args.checkpoint, args.out)
+    dropped = export_checkpoint(args.checkpoint, args.out, args.trust_imports)
     config = Path(args.out).with_suffix(".py")
     beside = f"; its config: {config}" if config.is_file() else ""
     print(f"{args.out}: {dropped} tensors left out{beside}")

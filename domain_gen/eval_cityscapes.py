@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from domain_gen.build import target_config
     from domain_gen.trained import read_trained
 
-    nets = [read_trained(path, args.config) for path in args.checkpoint]
+    nets = [read_trained(path, args.config, args.trust_imports) for path in args.checkpoint]
     if len({net.path.parent for net in nets}) < len(nets):
         raise ConfigError("results lie beside a checkpoint: give one checkpoint of a folder")
     known = manifest.read()["sources"].get(nets[0].source, {}).get("targets", PUBLISHED)
@@ -85,6 +85,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_root_flag(parser)
     parser.add_argument("--config", help="of the network, for a checkpoint that carries none")
     parser.add_argument("--out", type=Path, help="folder of the table [the checkpoint's]")
+    cli.add_trust_flag(parser)
     cli.add_launcher_flags(parser)
     return parser.parse_args(argv)
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.config import Config
 
-from core.configs import load_config, parse_config
+from core.configs import load_config
 from core.engine.checkpoint import checkpoints_in, load_checkpoint
 from core.errors import ConfigError
 from core.segmentors import HL_HEAD
+from core.trust import config_of
 from data import registry
 from domain_gen.manifest import config_path
 
@@ -37,16 +39,17 @@ class Trained:
         return f"{self.source} {self.arm} seed {self.seed}"
 
 
-def read_trained(path: Path, config: str | None = None) -> Trained:
+def read_trained(path: Path, config: str | None = None, trust: Sequence[str] = ()) -> Trained:
     """A checkpoint, or the last one of a work_dir.
 
     Args:
         path: file or folder.
         config: config of its network, for a checkpoint that carries none.
+        trust: see :func:`core.trust.config_of`.
 
     Raises:
         CheckpointError: missing or damaged.
-        ConfigError: nothing says what network it is of.
+        ConfigError: nothing says what network it is of; or what says it cannot be trusted.
     """
     if path.is_dir():
         found = checkpoints_in(path)
@@ -54,12 +57,9 @@ def read_trained(path: Path, config: str | None = None) -> Trained:
             raise ConfigError(f"{path}: holds no iter_N.pth; is the training finished?")
         path = found[0]
     checkpoint = load_checkpoint(path)
-    meta = checkpoint.get("meta") or {}
-    if config is not None:
-        cfg = load_config(config_path(config))
-    elif meta.get("cfg"):
-        cfg = parse_config(meta["cfg"])
-    else:
+    meta = checkpoint["meta"]
+    cfg = load_config(config_path(config)) if config else config_of(meta, path, trust)
+    if cfg is None:
         raise ConfigError(f"{path}: carries no config: name that of its network with --config")
     known = cfg.get("experiment") or {}
     has_hl = any(key.startswith(f"{HL_HEAD}.") for key in checkpoint["state_dict"])

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 try:
-    from core.configs import parse_config, set_data_root, without_pretrained
+    from core.configs import set_data_root, without_pretrained
     from core.engine import cli
     from core.errors import ConfigError
     from data.errors import DataError
@@ -22,17 +22,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("checkpoint", type=Path, help="of a training with HL")
     parser.add_argument("--out", type=Path, required=True, help="folder of the maps")
     parser.add_argument("--data-root", help="where the data set lies [where it lay in training]")
+    cli.add_trust_flag(parser)
     args = parser.parse_args(argv)
 
     from core.engine.checkpoint import load_checkpoint
     from core.engine.prepare import prepare
+    from core.trust import config_of
     from data.checked import with_checked_samples
     from fully_supervised.collecting import collect, training_images
 
-    meta = load_checkpoint(args.checkpoint).get("meta") or {}
-    if not meta.get("cfg"):
+    meta = load_checkpoint(args.checkpoint)["meta"]
+    cfg = config_of(meta, args.checkpoint, args.trust_imports)
+    if cfg is None:
         raise ConfigError(f"{args.checkpoint}: carries no config; take one that train.py wrote")
-    cfg = training_images(parse_config(meta["cfg"]), args.checkpoint)
+    cfg = training_images(cfg, args.checkpoint)
     if args.data_root:
         set_data_root(cfg, args.data_root)
     if not Path(cfg.data_root).is_dir():

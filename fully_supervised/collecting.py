@@ -9,6 +9,7 @@ from mmengine.config import Config
 from rich.console import Console
 from rich.progress import track
 
+from core.configs import imports_of
 from core.engine.run import Reading, load_runner
 from core.errors import ConfigError, MapError
 from core.files import write_atomically
@@ -16,19 +17,32 @@ from core.rivals.collected import decode, encode, map_path
 
 
 def training_images(cfg: Config, checkpoint: Path) -> Config:
-    """``cfg`` with its training images, as they are prepared for inference, as test set.
+    """The network of ``cfg``, with its training images, prepared for inference, as test set.
+
+    Hooks, backends and metrics, which may write files anywhere, have no part in it.
 
     Args:
         cfg: the config that a checkpoint carries.
         checkpoint: whose it is.
 
     Raises:
-        ConfigError: it was trained on more than one data set, as U²PL is on pairs of images.
+        ConfigError: it was trained on more than one data set, as U²PL is on pairs of images; or it
+            does not say on which.
     """
+    for name in ("train_dataloader", "test_dataloader"):
+        loader = cfg.get(name)
+        if not isinstance(loader, dict) or not isinstance(loader.get("dataset"), dict):
+            raise ConfigError(f"{checkpoint}: its config has no {name}; take one of train.py --hl")
     pipeline = _unwrapped(cfg.test_dataloader.dataset, checkpoint).pipeline
     train = _unwrapped(cfg.train_dataloader.dataset, checkpoint)
-    cfg.test_dataloader.dataset = dict(train, pipeline=pipeline)
-    return cfg
+    return Config(dict(
+        model=cfg.model,
+        data_root=cfg.get("data_root") or train.get("data_root") or "",
+        custom_imports=dict(imports=imports_of(cfg), allow_failed_imports=False),
+        test_dataloader=dict(cfg.test_dataloader, dataset=dict(train, pipeline=pipeline)),
+        test_evaluator=dict(type="IoUMetric"),
+        test_cfg=dict(type="TestLoop"),
+    ))  # fmt: skip
 
 
 def _unwrapped(dataset: dict, checkpoint: Path) -> dict:

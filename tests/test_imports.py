@@ -67,7 +67,7 @@ LEVELS = [
     {"core.arms", "core.files", "core.seal"},
     {"core.result", "core.mmfixes"},
     {"core.configs", "core.schedule"},
-    {"core.batch"},
+    {"core.batch", "core.trust"},
     {"core.segmentors", "core.convert", "core.rivals.pixel_mean"},
     {"core.weighting"},
     {"core.rivals.balanced", "core.rivals.focal", "core.rivals.collected"},

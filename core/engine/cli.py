@@ -103,6 +103,13 @@ class _LocalRank(argparse.Action):
         os.environ.setdefault("LOCAL_RANK", values)
 
 
+def add_trust_flag(parser: argparse.ArgumentParser) -> None:
+    """For a script that builds what the config in a checkpoint says."""
+    parser.add_argument("--trust-imports", nargs="+", default=[], metavar="MODULE",
+                        help="modules that the checkpoint's config may import, beside this "
+                        "project's")  # fmt: skip
+
+
 def asked_iterations(args: argparse.Namespace) -> int | None:
     """Iterations that flags ask for, by ``--max-iters`` or ``--cfg-options``; None: not at all."""
     return args.max_iters or args.cfg_options.get("train_cfg.max_iters")

@@ -27,7 +27,7 @@ def embed(path: Path, *, photo: bool) -> str | None:
     try:
         with Image.open(path) as file:
             image = file.convert("RGB")
-    except OSError:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     if image.width > MAX_WIDTH:
         size = MAX_WIDTH, max(1, round(image.height * MAX_WIDTH / image.width))
