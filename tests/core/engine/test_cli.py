@@ -68,8 +68,8 @@ def test_contradictions_are_refused(flags, words):
         (["--launcher", "pytorch"], "pytorch is for processes that torchrun starts, and RANK is"),
         (["--launcher", "slurm"], "slurm is for processes that srun starts, and SLURM_PROCID is"),
         (["--launcher", "mpi"], "mpi is for processes that mpirun starts, and OMPI_COMM_WORLD_R"),
-        (["--max-iters", "0"], "0: give a number of iterations, 1 or more"),
-        (["--max-iters", "-5"], "-5: give a number of iterations, 1 or more"),
+        (["--max-iters", "0"], "0: give a whole number, 1 or more"),
+        (["--max-iters", "-5"], "-5: give a whole number, 1 or more"),
     ],
 )
 def test_cfg_options_are_pairs_with_one_value(flags, words, capsys):
@@ -145,7 +145,8 @@ def test_a_setting_given_by_flag_and_option_must_agree():
         (ConfigError("x.py: no\nsuch file"), "error: x.py: no such file"),
         (DataError("gone"), "error: gone"),
         (WriteError("r.json: could not be written"), "error: r.json: could not be written"),
-        (OSError(28, "No space left on device", "a.bin"), "error: a.bin: No space left on device"),
+        (OSError(28, "No space left on device", "a.bin"),
+         "error: a.bin: No space left on device; make room"),
         (ModuleNotFoundError("No module named 'x'"),
          "error: No module named 'x'; set up with: source setup.sh"),
         # As a loader's worker hands it on.
