@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from core.convert import to_hl
 from core.engine.checkpoint import checkpoints_in
 from core.engine.prepare import prepare
 
+MARK = "TEST_STOPPING"
 # argv: config, and what is to be slow: it says "slow" and sleeps.
 SCRIPT = """
 import os, sys, time
@@ -66,34 +68,40 @@ def start(tmp_path):
     def run(cfg, *slow, launch=(), **more):
         cfg.dump(tmp_path / "config.py")
         (tmp_path / "script.py").write_text(SCRIPT)
+        mark = f"{tmp_path}/{len(started)}"
         process = subprocess.Popen(
             [sys.executable, *launch, str(tmp_path / "script.py"), str(tmp_path / "config.py"),
              *slow],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
-            env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path), OMP_NUM_THREADS="1", **more),
+            env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path), OMP_NUM_THREADS="1",
+                     **{MARK: mark}, **more),
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # fmt: skip
+        process.mark = mark
         started.append(process)
         return process
 
     yield run
     for process in started:
-        left = of_group(process.pid)
+        left = alive(process)
         for pid in left:
             os.kill(pid, signal.SIGKILL)
         process.communicate()
         assert not left
 
 
-def of_group(group):
-    """Processes that live in it."""
-    found = []
+def alive(process):
+    """The rank, None without one, by number of each process that lives of those that ``start``
+    began with this one; torchrun gives its ranks groups of their own."""
+    mark, found = f"{MARK}={process.mark}".encode(), {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
-            fields = open(f"/proc/{name}/stat").read().rpartition(")")[2].split()
+            words = Path(f"/proc/{name}/environ").read_bytes().split(b"\0")
+            state = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
             continue
-        if int(fields[2]) == group and fields[0] not in "ZX":
-            found.append(int(name))
+        if mark in words and state not in "ZX":
+            ranks = [int(word[5:]) for word in words if word.startswith(b"RANK=")]
+            found[int(name)] = ranks[0] if ranks else None
     return found
 
 
@@ -105,9 +113,9 @@ def until(condition, process, seconds=120):
         time.sleep(0.02)
 
 
-def none_left(group, seconds=10):
+def none_left(process, seconds=10):
     end = time.monotonic() + seconds
-    while of_group(group):
+    while alive(process):
         assert time.monotonic() < end, "something lives on"
         time.sleep(0.1)
 
@@ -124,14 +132,14 @@ def test_a_signal_to_the_group_saves_the_step_and_leaves_no_worker(number, confi
     cfg = config(workers=2, max_iters=4000, **{"train_cfg.val_interval": 4000})
     process = start(cfg)
     until(lambda: checkpoints_in(tmp_path / "work"), process)
-    assert len(of_group(process.pid)) == 3
+    assert len(alive(process)) == 3
     os.killpg(process.pid, number)
     (line,) = lines_of(process)
     assert process.returncode == 128 + number
     step = checkpoints_in(tmp_path / "work")[0].stem.removeprefix("iter_")
     assert line == (f"{number.name}: saved iteration {step} in {tmp_path / 'work'}; "
                     "go on with --resume")  # fmt: skip
-    none_left(process.pid)
+    none_left(process)
     assert not (tmp_path / "work" / ".lock").exists()
 
 
@@ -173,7 +181,7 @@ def test_kill_9_leaves_no_worker_and_the_same_command_goes_on_at_once(config, st
     lines = lines_of(again)
     assert f"note: {work_dir}: removed 1 unfinished file of killed processes, 2.5 MB" in lines
     assert again.returncode == 143 and not draft.exists()
-    none_left(process.pid)
+    none_left(process)
 
 
 @pytest.mark.slow
@@ -200,3 +208,68 @@ print(worker.exitcode)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60,
                           env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)))  # fmt: skip
     assert done.stdout == "0\n", done.stderr
+
+
+TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+
+
+@pytest.fixture
+def two(config, start, tmp_path):
+    """``two()``: torchrun, and its two ranks, which have saved a checkpoint."""
+
+    def make():
+        cfg = config(max_iters=4000, **{"train_cfg.val_interval": 4000})
+        cfg.launcher = "pytorch"
+        process = start(cfg, launch=TWO, HL_DIST_TIMEOUT="10")
+        until(lambda: checkpoints_in(tmp_path / "work"), process)
+        return process, {rank: pid for pid, rank in alive(process).items()}
+
+    return make
+
+
+LOST = ("error: another process of this run has died or hangs (no answer, waited up to 10 s: "
+        "--dist-timeout); go on with --resume")  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "seconds"), [(signal.SIGKILL, 15), (signal.SIGSTOP, 60)], ids=["dead", "hung"]
+)
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_is_lost_ends_the_others_with_a_line(number, seconds, rank, two):
+    """The hung one is ended by torchrun, half a minute after the other has given up."""
+    process, ranks = two()
+    os.kill(ranks[rank], number)
+    other, begun = ranks[1 - rank], time.monotonic()
+    while other in alive(process):
+        assert time.monotonic() - begun < 25
+        time.sleep(0.1)
+    error = process.communicate(timeout=seconds)[1]
+    assert process.returncode == 1
+    if number == signal.SIGSTOP:
+        assert [line for line in error.splitlines() if "has died" in line] == [LOST]
+    none_left(process)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_torchrun_and_its_ranks_at_once_is_one_stop(number, two, tmp_path):
+    """As schedulers signal each process of a job; torchrun passes on what the ranks had already."""
+    process, _ = two()
+    for pid in alive(process):
+        os.kill(pid, number)
+    error = process.communicate(timeout=60)[1]
+    assert error.count("saved iteration") == 1 and "ended at once" not in error
+    step = int(error.partition("saved iteration ")[2].split()[0])
+    assert checkpoints_in(tmp_path / "work")[0].name == f"iter_{step}.pth"
+    none_left(process)
+
+
+@pytest.mark.slow
+def test_ranks_of_a_torchrun_that_is_no_more_save_and_end(two, tmp_path):
+    process, _ = two()
+    before = checkpoints_in(tmp_path / "work")[0]
+    process.kill()
+    none_left(process, 40)
+    assert checkpoints_in(tmp_path / "work")[0] != before
+    assert not (tmp_path / "work" / ".lock").exists()
