@@ -35,7 +35,8 @@ def locked(work_dir: str | Path) -> Iterator[None]:
         ConfigError: another process, which is alive, holds it.
         WriteError: it cannot be written to.
     """
-    path, own = Path(work_dir, NAME), _ourselves()
+    path, own = Path(work_dir, NAME), identity(os.getpid())
+    own["since"] = time.strftime("%Y-%m-%d %H:%M:%S")
     with _one_at_a_time(path.parent):
         found = _read(path)
         if found and _is_alive(found, path):
@@ -63,10 +64,17 @@ def beat() -> None:
             os.utime(_held["path"])
 
 
-def _ourselves() -> dict[str, Any]:
-    pid = os.getpid()
-    since = time.strftime("%Y-%m-%d %H:%M:%S")
-    return dict(pid=pid, started=process_start(pid), host=_host(), since=since)
+def identity(pid: int) -> dict[str, Any]:
+    """What tells a process of this machine from every other one, as plain values."""
+    return dict(pid=pid, started=process_start(pid), host=_host())
+
+
+def has_ended(process: dict[str, Any]) -> bool | None:
+    """Whether the process of an :func:`identity` is no more; None: it is of another machine."""
+    pid, started = process.get("pid"), process.get("started")
+    if process.get("host") != _host() or not isinstance(pid, int):
+        return None
+    return not is_alive(pid) or started not in (None, process_start(pid))
 
 
 def _host() -> str:
@@ -87,10 +95,9 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _is_alive(found: dict[str, Any], path: Path) -> bool:
-    pid = found.get("pid")
-    if found.get("host") == _host() and isinstance(pid, int):
-        started = found.get("started")
-        return is_alive(pid) and (started is None or started == process_start(pid))
+    ended = has_ended(found)
+    if ended is not None:
+        return not ended
     with contextlib.suppress(OSError):
         return time.time() - path.stat().st_mtime < DEAD
     return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -16,7 +17,11 @@ from pathlib import Path
 from typing import IO
 
 from core.engine.cli import duration
+from core.engine.lock import identity
 from core.signals import Interrupted
+
+# By this variable trainings know the process that started them, whatever torchrun is between.
+SWEEP = "HL_SWEEP"
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,8 @@ class _Pool:
     def _train(self, job: Job) -> str | None:
         job.work_dir.mkdir(parents=True, exist_ok=True)
         log = job.work_dir / "train.log"
-        environment = dict(os.environ, OMP_NUM_THREADS=str(self.threads))
+        environment = dict(os.environ, OMP_NUM_THREADS=str(self.threads),
+                           **{SWEEP: json.dumps(identity(os.getpid()))})  # fmt: skip
         last = ""
         with open(log, "ab", buffering=0) as file:
             process = self._start(job, file, environment)

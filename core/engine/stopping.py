@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ from core import signals
 from core.engine import lock
 from core.engine.checkpoint import checkpoints_in
 from core.engine.cli import note
+from core.engine.pool import SWEEP
 from core.engine.saving import ResumableCheckpointHook
 from core.files import remove_drafts
 from core.signals import Interrupted
@@ -33,8 +35,8 @@ class StopHook(Hook):
     """SIGINT, SIGTERM, SIGHUP: finish the step, write a checkpoint, leave; a second one leaves at
     once.
 
-    All processes stop at the same step: the flag is gathered at its end, in validation too. What
-    torchrun started stops so, too, when torchrun is no more.
+    All processes stop at the same step: the flag is gathered at its end, in validation too. When
+    the torchrun or the sweep that started this one is no more, it stops as at SIGTERM.
     """
 
     priority = "LOWEST"  # after the checkpoint of this step, if one was due
@@ -43,7 +45,9 @@ class StopHook(Hook):
         self._signal = 0
 
     def before_run(self, runner: Runner) -> None:
-        self._parent = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
+        self._above = [json.loads(os.environ[SWEEP])] if SWEEP in os.environ else []
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            self._above.append(lock.identity(os.getppid()))
         if get_world_size() > 1:  # the others may have a step in hand
             signals.take(self._note)
 
@@ -66,7 +70,7 @@ class StopHook(Hook):
 
     def _poll(self, runner: Runner, step: int) -> None:
         lock.beat()
-        if self._parent and os.getppid() != self._parent:
+        if any(map(lock.has_ended, self._above)):
             self._signal = self._signal or int(signal.SIGTERM)
         number = max(all_gather_object(self._signal)) if get_world_size() > 1 else self._signal
         if not number:

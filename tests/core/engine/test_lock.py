@@ -67,7 +67,7 @@ def test_a_killed_holder_is_forgotten_at_once_zombie_or_not(holder, tmp_path):
 
 
 def test_a_number_that_another_process_has_now_does_not_lock(tmp_path):
-    content = lock._ourselves() | dict(pid=os.getppid(), started="0")
+    content = lock.identity(os.getppid()) | dict(started="0")
     (tmp_path / ".lock").write_text(json.dumps(content))
     with locked(tmp_path):
         pass

@@ -12,6 +12,8 @@ import pytest
 
 from core.convert import to_hl
 from core.engine.checkpoint import checkpoints_in
+from core.engine.lock import identity
+from core.engine.pool import SWEEP
 from core.engine.prepare import prepare
 
 MARK = "TEST_STOPPING"
@@ -182,6 +184,18 @@ def test_kill_9_leaves_no_worker_and_the_same_command_goes_on_at_once(config, st
     assert f"note: {work_dir}: removed 1 unfinished file of killed processes, 2.5 MB" in lines
     assert again.returncode == 143 and not draft.exists()
     none_left(process)
+
+
+@pytest.mark.slow
+def test_a_training_whose_sweep_was_killed_saves_and_ends(config, start, tmp_path):
+    sweep = subprocess.Popen(["sleep", "300"])
+    cfg = config(max_iters=4000, **{"train_cfg.val_interval": 4000})
+    process = start(cfg, **{SWEEP: json.dumps(identity(sweep.pid))})
+    until(lambda: checkpoints_in(tmp_path / "work"), process)
+    sweep.kill()
+    (line,) = lines_of(process)
+    assert line.startswith("SIGTERM: saved iteration") and process.returncode == 143
+    sweep.wait()
 
 
 @pytest.mark.slow
