@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.convert import to_hl
-from core.engine.checkpoint import checkpoints_in
+from core.engine.checkpoint import checkpoints_in, load_checkpoint
 from core.engine.lock import identity
 from core.engine.pool import SWEEP
 from core.engine.prepare import prepare
@@ -287,3 +287,35 @@ def test_ranks_of_a_torchrun_that_is_no_more_save_and_end(two, tmp_path):
     none_left(process, 40)
     assert checkpoints_in(tmp_path / "work")[0] != before
     assert not (tmp_path / "work" / ".lock").exists()
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """``disk(kilobytes)``: ``tmp_path/work``, a file system of that size."""
+    made = []
+
+    def make(size):
+        (tmp_path / "work").mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", tmp_path / "work"]
+        if subprocess.run(mount, capture_output=True).returncode:
+            pytest.skip("file systems may not be mounted here")
+        made.append(tmp_path / "work")
+
+    yield make
+    for folder in made:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [4, 24, 60, 500, 4000])
+def test_a_full_disk_is_a_line_with_a_path(size, config, start, disk, tmp_path):
+    """Whatever does not fit: lock, log, config, scalars, a checkpoint; what was saved is whole."""
+    disk(size)
+    process = start(config(max_iters=400, **{"train_cfg.val_interval": 3}))
+    lines = lines_of(process)
+    assert process.returncode == 1
+    assert lines[-1].startswith(f"error: {tmp_path / 'work'}") and "No space left" in lines[-1]
+    assert not [line for line in lines if "Logging error" in line or "Exception in" in line]
+    print(lines)
+    for path in checkpoints_in(tmp_path / "work"):
+        load_checkpoint(path)
