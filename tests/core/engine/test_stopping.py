@@ -316,6 +316,15 @@ def test_a_full_disk_is_a_line_with_a_path(size, config, start, disk, tmp_path):
     assert process.returncode == 1
     assert lines[-1].startswith(f"error: {tmp_path / 'work'}") and "No space left" in lines[-1]
     assert not [line for line in lines if "Logging error" in line or "Exception in" in line]
-    print(lines)
     for path in checkpoints_in(tmp_path / "work"):
         load_checkpoint(path)
+
+
+@pytest.mark.slow
+def test_a_read_only_folder_is_a_line_with_its_path(config, start, disk, tmp_path):
+    disk(4000)
+    subprocess.run(["mount", "-o", "remount,ro", tmp_path / "work"], check=True)
+    process = start(config())
+    (line,) = lines_of(process)
+    assert line.startswith(f"error: {tmp_path / 'work' / '.lock'}: could not be written (Read-only")
+    assert process.returncode == 1
