@@ -48,6 +48,8 @@ class StopHook(Hook):
         self._above = [json.loads(os.environ[SWEEP])] if SWEEP in os.environ else []
         if "TORCHELASTIC_RUN_ID" in os.environ:
             self._above.append(lock.identity(os.getppid()))
+
+    def before_train(self, runner: Runner) -> None:
         if get_world_size() > 1:  # the others may have a step in hand
             signals.take(self._note)
 
