@@ -1,3 +1,7 @@
 """Pixel-hardness learning, shared by the three tracks. Knows no track and no data set."""
 
+from core import signals
+
 __version__ = "0.6.0"
+
+signals.install_for_scripts()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -113,10 +117,38 @@ def in_parallel(
     if workers == 1 or len(items) < 8:
         return list(map(function, items))
     console = Console(stderr=True)
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=cv2.setNumThreads,
-                               initargs=(1,))  # the pool is the parallelism  # fmt: skip
-    try:
-        results = pool.map(function, items, chunksize=4)
+    with side_by_side(function, items, workers) as results:
         return list(track(results, what, len(items), console=console, transient=True))
+
+
+@contextlib.contextmanager
+def side_by_side(
+    function: Callable[[Any], Any], items: Sequence[Any], workers: int
+) -> Iterator[Iterator[Any]]:
+    """Results in processes that leave Ctrl-C and SIGHUP to this one, and end with it, however it
+    ends."""
+    # The processes are started here, Python's tracker of semaphores first; what is blocked now is
+    # blocked there for good. (The start of the tracker unblocks Ctrl-C, to which it is deaf.)
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker,
+                                   initargs=(os.getpid(),))  # fmt: skip
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        results = pool.map(function, items, chunksize=4)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+    try:
+        yield results
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _start_worker(parent: int) -> None:
+    cv2.setNumThreads(1)  # the pool is the parallelism
+    threading.Thread(target=_heed, args=(parent,), daemon=True).start()
+
+
+def _heed(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)

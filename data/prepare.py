@@ -15,10 +15,33 @@ cut goes on, what is finished is skipped: the same command again.
 """
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C, SIGTERM and SIGHUP are one line; what is being written is dropped, processes end."""
+    while frame and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    line = f"{signal.Signals(number).name}: stopped; the same command goes on from here"
+    if frame:  # an import would take an exception for one of its own
+        os.write(2, f"{line}\n".encode())
+        os._exit(128 + number)
+    for number_of_next in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number_of_next, lambda number, frame: os._exit(128 + number))
+    print(line, file=sys.stderr)
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":  # before what takes seconds to import
+    for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(_number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(_number, _stop)
 
 try:
     from data import registry, streets

@@ -6,17 +6,22 @@ Imports nothing heavy: ``--help`` and refused flags answer at once.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
+import logging
 import os
 import shlex
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mmengine.config import DictAction
 
+from core import signals
 from core.arms import KINDS, WEIGHTINGS, Asked
-from core.engine.launch import check_started
+from core.engine.launch import TIMEOUT, TIMEOUT_VARIABLE, check_started, has_lost_a_process, timeout
 from core.errors import ConfigError, UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,13 +67,13 @@ def script_parser(doc: str) -> argparse.ArgumentParser:
 
 
 def positive(text: str) -> int:
-    """A number of iterations.
+    """A number of iterations, trainings or seconds.
 
     Raises:
         argparse.ArgumentTypeError: it is none.
     """
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: give a number of iterations, 1 or more")
+        raise argparse.ArgumentTypeError(f"{text}: give a whole number, 1 or more")
     return int(text)
 
 
@@ -103,6 +108,13 @@ class _LocalRank(argparse.Action):
         os.environ.setdefault("LOCAL_RANK", values)
 
 
+class _Timeout(argparse.Action):
+    """``--dist-timeout``, of this start of the processes and no setting of the run."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        os.environ[TIMEOUT_VARIABLE] = str(values)
+
+
 def add_trust_flag(parser: argparse.ArgumentParser) -> None:
     """For a script that builds what the config in a checkpoint says."""
     parser.add_argument("--trust-imports", nargs="+", default=[], metavar="MODULE",
@@ -122,6 +134,9 @@ def add_launcher_flags(parser: argparse.ArgumentParser) -> None:
                         help="how several processes were started (torchrun: pytorch)")  # fmt: skip
     parser.add_argument("--local-rank", "--local_rank", action=_LocalRank, dest=argparse.SUPPRESS,
                         help=argparse.SUPPRESS)  # fmt: skip
+    parser.add_argument("--dist-timeout", type=positive, metavar="SECONDS", action=_Timeout,
+                        dest=argparse.SUPPRESS, help="of several processes: end when another one "
+                        f"has not answered for so long [the config's, or {TIMEOUT}]")  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="the whole log on the terminal")
 
 
@@ -231,7 +246,7 @@ def duration(seconds: float) -> str:
 
 def note(line: str) -> None:
     """Tell a person what is done otherwise than a config says; once, whatever the processes."""
-    if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0":
+    if signals.is_first_process():
         print(f"note: {line}", file=sys.stderr)
 
 
@@ -260,28 +275,59 @@ def _check_checkout() -> None:
 
 
 def main_line(main: Callable[[], None], *errors: type[Exception]) -> None:
-    """Run an entry script; an error meant for the user is one line and exit code 1.
+    """Run an entry script; an error meant for the user is one line and exit code 1, a stop signal
+    one line and 128 + the signal.
 
     Args:
         main: the script.
         errors: further exception types whose message is meant for the user.
     """
     warnings.filterwarnings("ignore", module=r"(mmseg|mmengine|mmcv|mmpretrain)\b")
-    try:
-        _check_checkout()
-        main()
-    except (UserError, *errors) as error:
+    logging.raiseExceptions = False  # of a log that cannot be written
+    threading.excepthook = _in_a_thread
+    with signals.caught():
+        try:
+            _check_checkout()
+            main()
+        except signals.Interrupted as stop:
+            if stop.words and signals.is_first_process():
+                with contextlib.suppress(OSError):  # the terminal is gone
+                    print(stop.line, file=sys.stderr, flush=True)
+            sys.exit(stop.code)
+        except ImportError as error:
+            sys.exit(f"error: {error}; set up with: source setup.sh")
+        except Exception as error:
+            line = _line_of(error, errors)
+            if line is None:
+                raise
+            sys.exit(f"error: {line}")
+
+
+def _line_of(error: Exception, errors: Sequence[type[Exception]]) -> str | None:
+    """What a person is told; None of a fault of ours."""
+    if isinstance(error, (UserError, *errors)):
         # From a loader's worker the message comes with a traceback before it.
         line = str(error).strip().splitlines()[-1] if "Traceback" in str(error) else str(error)
         kind = f"{type(error).__module__}.{type(error).__name__}: "
-        sys.exit(f"error: {' '.join(line.removeprefix(kind).split())}")
-    except ImportError as error:
-        sys.exit(f"error: {error}; set up with: source setup.sh")
-    except RuntimeError as error:
-        if "out of memory" not in str(error):
-            raise
-        sys.exit("error: the GPU's memory is exhausted: take a smaller batch (--cfg-options "
-                 "train_dataloader.batch_size=N), a smaller crop, or --amp")  # fmt: skip
-    except OSError as error:
+        return " ".join(line.removeprefix(kind).split())
+    if has_lost_a_process(error):
+        return (f"another process of this run has died or hangs (no answer, waited up to "
+                f"{timeout()} s: --dist-timeout); go on with --resume")  # fmt: skip
+    if isinstance(error, RuntimeError) and "out of memory" in str(error):
+        return ("the GPU's memory is exhausted: take a smaller batch (--cfg-options "
+                "train_dataloader.batch_size=N), a smaller crop, or --amp")  # fmt: skip
+    if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        sys.exit(f"error: {where}{os.strerror(error.errno) if error.errno else error}")
+        room = "; make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        return f"{where}{os.strerror(error.errno) if error.errno else error}{room}"
+    return None
+
+
+def _in_a_thread(failed: threading.ExceptHookArgs) -> None:
+    """A file that a thread cannot write is a line, too; TensorBoard tells it to who gave it the
+    scalars, besides."""
+    if isinstance(failed.exc_value, OSError):
+        name = failed.thread.name if failed.thread else "a thread"
+        note(f"{name} has ended: {_line_of(failed.exc_value, ())}")
+    else:
+        threading.__excepthook__(failed)

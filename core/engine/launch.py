@@ -10,6 +10,31 @@ from dataclasses import dataclass, replace
 
 from core.errors import ConfigError
 
+TIMEOUT = 600  # seconds
+# Set by --dist-timeout: it is of this start, and no setting of the run.
+TIMEOUT_VARIABLE = "HL_DIST_TIMEOUT"
+# What gloo, torch's store and NCCL say of a process that has gone, or does not answer.
+_LOST = ("Connection closed by peer", "Connection reset by peer", "Connection refused",
+         "Timed out waiting", "Application timeout", "Broken pipe", "Socket Timeout", "ncclRemote",
+         "NCCL watchdog", "collective operation timeout", "failed to recv", "wait timeout",
+         "pair closure")  # fmt: skip
+
+
+def timeout(configured: int | None = None) -> int:
+    """Seconds until a process that does not answer counts as lost.
+
+    Args:
+        configured: what the config says, which ``--dist-timeout`` overrides.
+    """
+    return int(os.environ.get(TIMEOUT_VARIABLE) or configured or TIMEOUT)
+
+
+def has_lost_a_process(error: BaseException) -> bool:
+    """Whether ``error`` is what one of several processes gets when another one is gone."""
+    several = int(os.environ.get("WORLD_SIZE", 1)) > 1
+    known = isinstance(error, RuntimeError) and any(words in str(error) for words in _LOST)
+    return several and known
+
 
 def world_size(launcher: str) -> int:
     """Number of processes that ``launcher`` (see ``--launcher``) started.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -12,8 +14,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from core.engine.cli import duration
+from core.engine.lock import identity
+from core.signals import Interrupted
+
+# By this variable trainings know the process that started them, whatever torchrun is between.
+SWEEP = "HL_SWEEP"
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ def run_jobs(jobs: Sequence[Job], at_once: int | None = None) -> dict[str, str]:
         By job name why it failed, with the log to look into.
 
     Raises:
-        SystemExit: Ctrl-C came; every training has saved a checkpoint.
+        Interrupted: a stop signal came; every training has saved a checkpoint and ended.
     """
     if not jobs:
         return {}
@@ -43,14 +51,14 @@ def run_jobs(jobs: Sequence[Job], at_once: int | None = None) -> dict[str, str]:
     at_once = at_once or (1 if _has_gpu() else min(cores, len(jobs)))
     pool = _Pool(max(1, cores // at_once), at_once, len(jobs))
     with ThreadPoolExecutor(at_once) as executor:
-        futures = {job.name: executor.submit(pool.train, job) for job in jobs}
         try:
+            futures = {job.name: executor.submit(pool.train, job) for job in jobs}
             wait(futures.values())
-        except KeyboardInterrupt:
+        except Interrupted as stop:
             pool.stop()
             executor.shutdown(cancel_futures=True)
-            print("stopped; the same command goes on from here", file=sys.stderr)
-            sys.exit(130)
+            stop.words = "stopped; the same command goes on from here"
+            raise
     errors = {name: future.result() for name, future in futures.items()}
     return {name: error for name, error in errors.items() if error}
 
@@ -66,15 +74,16 @@ class _Pool:
 
     def __init__(self, threads: int, at_once: int = 1, total: int = 1) -> None:
         self.threads, self.at_once, self.total = threads, at_once, total
-        self._started, self._counting = 0, threading.Lock()
+        self._started, self._changing = 0, threading.Lock()
         self._seconds: list[float] = []  # of each that has ended
         self._running: set[subprocess.Popen] = set()
         self._stopped = False
 
     def stop(self) -> None:
-        self._stopped = True
-        for process in list(self._running):
-            process.send_signal(signal.SIGTERM)
+        with self._changing:  # none is just being started
+            self._stopped = True
+            for process in self._running:
+                process.send_signal(signal.SIGTERM)
 
     def _left(self) -> str:
         """How long it takes from here, after those that have ended."""
@@ -86,32 +95,50 @@ class _Pool:
 
     def train(self, job: Job) -> str | None:
         """Why it failed, None if it did not."""
-        if self._stopped:
-            return None
-        with self._counting:
-            self._started += 1
-            if self.total > 1:
-                print(f"run {self._started} of {self.total}: {job.name}{self._left()}",
-                      file=sys.stderr, flush=True)  # fmt: skip
         start = time.monotonic()
+        try:
+            reason = self._train(job)
+        except OSError as error:  # a folder or a log that cannot be written, a command not run
+            where = error.filename or job.work_dir
+            reason = f"{where}: {error.strerror or error}"
+        self._seconds.append(time.monotonic() - start)
+        return reason
+
+    def _train(self, job: Job) -> str | None:
         job.work_dir.mkdir(parents=True, exist_ok=True)
         log = job.work_dir / "train.log"
-        environment = dict(os.environ, OMP_NUM_THREADS=str(self.threads))
+        environment = dict(os.environ, OMP_NUM_THREADS=str(self.threads),
+                           **{SWEEP: json.dumps(identity(os.getpid()))})  # fmt: skip
         last = ""
-        with open(log, "a") as file:
-            # A session of its own: Ctrl-C reaches the trainings through us, once.
-            process = subprocess.Popen(
-                job.command, stdout=file, stderr=subprocess.PIPE, text=True,
-                env=environment, start_new_session=True)  # fmt: skip
-            self._running.add(process)
+        with open(log, "ab", buffering=0) as file:
+            process = self._start(job, file, environment)
+            if process is None:
+                return None
             for line in process.stderr:
-                file.write(line)
+                with contextlib.suppress(OSError):  # a full disk: the training says so itself
+                    file.write(line.encode())
                 if line.startswith((job.name, "error:")):
                     print(line, end="", file=sys.stderr, flush=True)
                 last = line.strip() or last
         code = process.wait()
-        self._running.discard(process)
-        self._seconds.append(time.monotonic() - start)
+        with self._changing:
+            self._running.discard(process)
         if not code:
             return None
         return f"{last.removeprefix('error: ') or f'exit code {code}'} (see {log})"
+
+    def _start(self, job: Job, log: IO[bytes], environment: dict) -> subprocess.Popen | None:
+        """The process; None if all is to stop."""
+        with self._changing:
+            if self._stopped:
+                return None
+            self._started += 1
+            if self.total > 1:
+                print(f"run {self._started} of {self.total}: {job.name}{self._left()}",
+                      file=sys.stderr, flush=True)  # fmt: skip
+            # A session of its own: a signal reaches the trainings through us, once.
+            process = subprocess.Popen(
+                job.command, stdout=log, stderr=subprocess.PIPE, text=True, errors="replace",
+                env=environment, start_new_session=True)  # fmt: skip
+            self._running.add(process)
+            return process

@@ -25,6 +25,7 @@ from core.engine.checkpoint import checkpoints_in, iteration_of, load_checkpoint
 from core.engine.panels import Pictures
 from core.engine.runner import HLRunner
 from core.engine.saving import ResumableCheckpointHook
+from core.engine.stopping import alone
 from core.errors import ConfigError
 from core.result import Cost, Result, Weights
 from core.segmentors import HL_HEAD
@@ -32,6 +33,7 @@ from core.segmentors import HL_HEAD
 Reading = Callable[[Config], Config]
 
 
+@alone
 def train(
     cfg: Config, run: Result, *, pictures: int = 4, reading: Reading | None = None
 ) -> Result | None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
+import functools
 import logging
 import os
 import subprocess
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,8 +23,10 @@ from torch.utils.data import DataLoader
 
 import core.engine.loops  # noqa: F401  (registers the epoch loop)
 from core.engine import additions
+from core.engine.launch import has_lost_a_process, timeout
 from core.engine.resuming import ResumingRunner
-from core.errors import ConfigError
+from core.engine.stopping import start_worker
+from core.errors import ConfigError, WriteError
 
 # What mmengine and mmseg raise when a part of a config cannot be built.
 _WRONG = (TypeError, KeyError, ValueError, AttributeError, AssertionError, IndexError,
@@ -38,7 +43,9 @@ def building(part: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if type(error) not in _WRONG:  # a line for the user already, or no fault of the config
+        if type(error) not in _WRONG or has_lost_a_process(
+            error
+        ):  # a line for the user already, or no fault of the config
             raise
         words = " ".join(str(error).split())
         if not words:  # a bare assert
@@ -80,7 +87,26 @@ class HLRunner(ResumingRunner):
             for handler in logger.handlers:
                 if type(handler) is logging.StreamHandler:
                     handler.setLevel(logging.ERROR)
+        for handler in logger.handlers:
+            if isinstance(handler, logging.FileHandler):
+                handler.handleError = functools.partial(self._no_log, handler)
         return logger
+
+    def _no_log(self, handler: logging.FileHandler, record: logging.LogRecord) -> None:
+        """A log that cannot be written ends no run: what matters is saved, or refuses by itself."""
+        error = sys.exc_info()[1]
+        self.logger.removeHandler(handler)
+        self.tell(f"{handler.baseFilename} is left out from here on, the run goes on: "
+                  f"{type(error).__name__}: {error}")  # fmt: skip
+
+    def dump_config(self) -> None:
+        try:
+            super().dump_config()
+        except OSError as error:
+            name = Path(self.cfg.filename or f"{self.timestamp}.py").name
+            path, reason = Path(self.work_dir, name), error.strerror or error
+            raise WriteError(f"{path}: could not be written ({reason}); make room or mend the "
+                             "folder") from error  # fmt: skip
 
     # ---- what is built
 
@@ -109,7 +135,11 @@ class HLRunner(ResumingRunner):
         with building(name):
             if training and isinstance(dataloader, dict):
                 dataloader = additions.training_loader(dataloader)
-            return super().build_dataloader(dataloader, *args, **kwargs)
+            loader = super().build_dataloader(dataloader, *args, **kwargs)
+        if loader.num_workers:
+            init = loader.worker_init_fn
+            loader.worker_init_fn = functools.partial(start_worker, init, os.getpid())
+        return loader
 
     def build_evaluator(self, evaluator: Any) -> Any:
         with building("evaluator"):
@@ -180,7 +210,14 @@ class HLRunner(ResumingRunner):
         if self.distributed and not torch.cuda.is_available():
             if not torch.distributed.is_initialized():
                 _name_processes(self.launcher)
-                torch.distributed.init_process_group("gloo")
+                seconds = timeout((env_cfg.get("dist_cfg") or {}).get("timeout"))
+                torch.distributed.init_process_group(
+                    "gloo", timeout=datetime.timedelta(seconds=seconds)
+                )
+        elif self.distributed:
+            given = env_cfg.get("dist_cfg") or {}
+            given = dict(given, timeout=timeout(given.get("timeout")))
+            env_cfg = dict(env_cfg, dist_cfg=given)
         super().setup_env(env_cfg)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: torch.nn.Module) -> Any:

@@ -1,10 +1,8 @@
-"""Hooks that keep what a run has: checkpoints, stop signals, no loss that is not finite."""
+"""Hooks that keep what a run has: checkpoints, and no loss that is not finite."""
 
 from __future__ import annotations
 
 import math
-import signal
-import sys
 from typing import Any
 
 import torch
@@ -16,10 +14,6 @@ from mmseg.registry import HOOKS
 from core.engine.checkpoint import checkpoints_in, iteration_of, to_plain
 from core.engine.sampling import random_state, set_random_state
 from core.errors import CheckpointError, NotFinite, WriteError
-
-
-class Interrupted(SystemExit):
-    """A stop signal was obeyed: a checkpoint is written, the exit code is 128 + the signal."""
 
 
 @HOOKS.register_module()
@@ -138,47 +132,3 @@ class ResumableCheckpointHook(CheckpointHook):
         """Write ``iter_<step>.pth`` outside the interval, unless it is there."""
         if not any(iteration_of(path) == step for path in checkpoints_in(self.out_dir)):
             self._save_checkpoint_with_step(runner, step, dict(epoch=runner.epoch, iter=step))
-
-
-@HOOKS.register_module()
-class StopHook(Hook):
-    """SIGTERM and SIGINT: finish the step, write a checkpoint, leave; a second one leaves at once.
-
-    All processes stop at the same step: the flag is gathered at its end, in validation too.
-    """
-
-    priority = "LOWEST"  # after the checkpoint of this step, if one was due
-
-    def __init__(self) -> None:
-        self._signal = 0
-
-    def before_run(self, runner: Runner) -> None:
-        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
-
-    def after_run(self, runner: Runner) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def after_train_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
-        self._poll(runner, runner.iter + 1)
-
-    def after_val_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
-        self._poll(runner, runner.iter)
-
-    def _note(self, number: int, _: Any) -> None:
-        self._signal = number
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _poll(self, runner: Runner, step: int) -> None:
-        number = max(all_gather_object(self._signal)) if get_world_size() > 1 else self._signal
-        if not number:
-            return
-        hook = next(h for h in runner.hooks if isinstance(h, ResumableCheckpointHook))
-        if step:
-            hook.save_now(runner, step)
-        if is_main_process():
-            name = signal.Signals(number).name
-            print(f"\n{name}: saved iteration {step} in {runner.work_dir}; go on with --resume",
-                  file=sys.stderr)  # fmt: skip
-        raise Interrupted(128 + number)

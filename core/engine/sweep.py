@@ -124,7 +124,8 @@ def add_sweep_flags(parser: argparse.ArgumentParser, out: str, without: Sequence
     parser.add_argument("--max-iters", type=positive, metavar="N",
                         help="train N iterations; the schedule shrinks with it")  # fmt: skip
     parser.add_argument("--out", help=f"folder of runs and reports [{out}]")
-    parser.add_argument("--jobs", type=int, help="trainings side by side [GPU: 1, CPU: the cores]")
+    parser.add_argument("--jobs", type=positive, metavar="N",
+                        help="trainings side by side [GPU: 1, CPU: the cores]")  # fmt: skip
     parser.add_argument("--launcher", choices=["pytorch", "slurm"], default="pytorch",
                         help="how GPUS processes are started: torchrun or srun")  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="print the commands, run nothing")

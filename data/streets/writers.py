@@ -6,17 +6,14 @@ import io
 import json
 import os
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from data.files import png, save
+from data.files import png, save, side_by_side
 from data.sets.cityscapes import ID_TO_TRAIN_ID, LABEL_COLORS
 from data.streets.picture import generate
 
@@ -55,10 +52,6 @@ def _make_gtav(task: Task) -> None:
             save(path, encode())
 
 
-def _start_worker() -> None:
-    cv2.setNumThreads(1)  # the pool is the parallelism
-
-
 def _run(make: Callable[[Task], None], tasks: list[Task], workers: int | None) -> None:
     """Make all pictures that miss a file, with a line of progress on stderr."""
     tasks = [task for task in tasks if not all(os.path.exists(p) for p in task[-1])]
@@ -74,12 +67,9 @@ def _run(make: Callable[[Task], None], tasks: list[Task], workers: int | None) -
         for task in track(tasks, **show):
             make(task)
         return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker)
-    try:
-        for _ in track(pool.map(make, tasks, chunksize=4), **show):
+    with side_by_side(make, tasks, workers) as results:
+        for _ in track(results, **show):
             pass
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _settings(domain: str, num_train: int, num_val: int, size: tuple[int, int], seed: int) -> dict:

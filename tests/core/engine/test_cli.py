@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from core.engine import cli
+from core.engine.launch import TIMEOUT_VARIABLE, timeout
+from core.engine.runner import HLRunner
 from core.errors import ConfigError, MapError, WriteError
 from data.errors import DataError
 
@@ -68,8 +70,8 @@ def test_contradictions_are_refused(flags, words):
         (["--launcher", "pytorch"], "pytorch is for processes that torchrun starts, and RANK is"),
         (["--launcher", "slurm"], "slurm is for processes that srun starts, and SLURM_PROCID is"),
         (["--launcher", "mpi"], "mpi is for processes that mpirun starts, and OMPI_COMM_WORLD_R"),
-        (["--max-iters", "0"], "0: give a number of iterations, 1 or more"),
-        (["--max-iters", "-5"], "-5: give a number of iterations, 1 or more"),
+        (["--max-iters", "0"], "0: give a whole number, 1 or more"),
+        (["--max-iters", "-5"], "-5: give a whole number, 1 or more"),
     ],
 )
 def test_cfg_options_are_pairs_with_one_value(flags, words, capsys):
@@ -145,7 +147,8 @@ def test_a_setting_given_by_flag_and_option_must_agree():
         (ConfigError("x.py: no\nsuch file"), "error: x.py: no such file"),
         (DataError("gone"), "error: gone"),
         (WriteError("r.json: could not be written"), "error: r.json: could not be written"),
-        (OSError(28, "No space left on device", "a.bin"), "error: a.bin: No space left on device"),
+        (OSError(28, "No space left on device", "a.bin"),
+         "error: a.bin: No space left on device; make room"),
         (ModuleNotFoundError("No module named 'x'"),
          "error: No module named 'x'; set up with: source setup.sh"),
         # As a loader's worker hands it on.
@@ -176,3 +179,36 @@ def test_a_command_is_told_as_it_was_typed(root, monkeypatch):
     assert cli.command_of(sweep, ["--seeds", 0]) == "bash domain_gen/run_all.sh --seeds 0"
     monkeypatch.setattr("sys.argv", ["train.py", "x.py"])
     assert cli.command_of(str(script), None) == "python fully_supervised/train.py x.py"
+
+
+def test_the_wait_for_other_processes_is_the_flags_then_the_configs_then_ours(monkeypatch):
+    monkeypatch.setenv(TIMEOUT_VARIABLE, "")
+    assert (timeout(), timeout(1800)) == (600, 1800)
+    parser().parse_args(["--dist-timeout", "7"])
+    assert (timeout(), timeout(1800)) == (7, 7)
+    with pytest.raises(SystemExit):
+        parser().parse_args(["--dist-timeout", "0"])
+
+
+def test_nccl_waits_as_long_and_the_config_stays_as_it_is(monkeypatch):
+    given, found = dict(dist_cfg=dict(backend="nccl")), {}
+    monkeypatch.setenv(TIMEOUT_VARIABLE, "7")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("mmengine.runner.Runner.setup_env", lambda self, cfg: found.update(cfg))
+    runner = HLRunner.__new__(HLRunner)
+    runner._distributed = True
+    runner.setup_env(given)
+    assert found == dict(dist_cfg=dict(backend="nccl", timeout=7))
+    assert given == dict(dist_cfg=dict(backend="nccl"))
+
+
+def test_a_lost_process_is_a_line_where_there_are_several(monkeypatch):
+    def main():
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [::1]:1")
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SystemExit, match=r"error: another process .* go on with --resume"):
+        cli.main_line(main)
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    with pytest.raises(RuntimeError):
+        cli.main_line(main)

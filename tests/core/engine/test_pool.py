@@ -1,6 +1,11 @@
 """How trainings are started: alone, by torchrun, by srun; and side by side."""
 
+import os
+import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -88,3 +93,94 @@ def test_each_run_is_counted_and_what_is_left_told(tmp_path, capsys):
     assert lines[0] == "run 1 of 3: a"
     assert lines[1].startswith("run 2 of 3: b, about ") and lines[1].endswith(" s left")
     assert lines[2].startswith("run 3 of 3: c, about ")
+
+
+# Two trainings of three; each takes a moment to save when it is stopped.
+SWEEP = """
+import sys
+from pathlib import Path
+from core.engine.cli import main_line
+from core.engine.pool import Job, run_jobs
+code = '''
+import os, signal, sys, time
+def save(number, frame):
+    time.sleep(0.5)
+    open("saved", "w").close()
+    sys.exit(128 + number)
+signal.signal(signal.SIGTERM, save)
+open("pid", "w").write(str(os.getpid()))
+while True:
+    time.sleep(0.1)
+    print("step", file=sys.stderr, flush=True)
+'''
+def job(folder):
+    there = f"import os; os.chdir({str(folder)!r})\\n"
+    return Job(folder.name, folder, (sys.executable, "-c", there + code))
+jobs = [job(Path(sys.argv[1], name)) for name in "abc"]
+main_line(lambda: run_jobs(jobs, 2))
+"""
+
+
+@pytest.fixture
+def sweep(tmp_path, root):
+    """A sweep in which two trainings run, and their process numbers."""
+    process = subprocess.Popen([sys.executable, "-c", SWEEP, str(tmp_path)], cwd=root, text=True,
+                               stderr=subprocess.PIPE, start_new_session=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+                               )  # fmt: skip
+    pids = [tmp_path / name / "pid" for name in "ab"]
+    end = time.monotonic() + 20
+    while not all(path.is_file() and path.read_text() for path in pids):
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.02)
+    yield process, [int(path.read_text()) for path in pids]
+    process.kill()
+    process.communicate()
+
+
+def ends(pid, seconds=5):
+    end = time.monotonic() + seconds
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    return not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stopped_sweep_waits_until_its_trainings_have_saved(number, sweep, tmp_path):
+    process, pids = sweep
+    os.killpg(process.pid, number)
+    error = process.communicate(timeout=20)[1]
+    assert process.returncode == 128 + number
+    assert error.splitlines()[-1] == f"{number.name}: stopped; the same command goes on from here"
+    assert "Traceback" not in error
+    assert all((tmp_path / name / "saved").is_file() for name in "ab")
+    assert all(ends(pid, 0) for pid in pids)
+    assert not (tmp_path / "c").exists()  # none is begun any more
+
+
+def test_trainings_of_a_killed_sweep_end(sweep):
+    process, pids = sweep
+    process.kill()
+    process.wait()
+    assert all(ends(pid) for pid in pids)
+
+
+def test_a_folder_or_log_that_cannot_be_written_is_a_reason_no_traceback(tmp_path, capfd):
+    (tmp_path / "file").touch()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "train.log").symlink_to("/dev/full")
+    noisy = "import sys; sys.exit('x' * 99_999 + '\\nerror: no room')"
+    jobs = [Job("a", tmp_path / "file" / "a", ("true",)),
+            Job("b", tmp_path / "b", (sys.executable, "-c", noisy)),
+            Job("c", tmp_path / "c", ("no-such-command",))]  # fmt: skip
+    errors = run_jobs(jobs, 3)
+    assert errors["a"] == f"{tmp_path}/file/a: Not a directory"
+    assert errors["b"].startswith("no room (see ")
+    assert errors["c"] == "no-such-command: No such file or directory"
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "x"])
+def test_a_number_of_jobs_is_1_or_more(jobs, call):
+    code, _, err = call("fully_supervised/run_all.py", "--jobs", jobs)
+    assert code == 2 and f"argument --jobs: {jobs}: give a whole number, 1 or more" in err
