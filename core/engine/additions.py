@@ -73,9 +73,9 @@ def evaluator(given: Any) -> Any:
     return [*(given if isinstance(given, list) else [given]), ours]
 
 
-def default_hooks(given: dict | None, train_cfg: dict | None) -> dict:
+def default_hooks(given: dict | None) -> dict:
     """mmengine's hooks as the config sets them; checkpoints are written by ours, in the config's
-    intervals, logs are by iteration.
+    intervals or as :mod:`core.schedule` says, logs are by iteration.
 
     Raises:
         ConfigError: the config asks for no checkpoints, for another hook in that place, or for a
@@ -98,7 +98,6 @@ def default_hooks(given: dict | None, train_cfg: dict | None) -> dict:
     known = {*inspect.signature(CheckpointHook.__init__).parameters, "priority", "_scope_"}
     if unknown := sorted(saving.keys() - known):
         raise ConfigError(f"default_hooks.checkpoint.{unknown[0]}: no setting of CheckpointHook")
-    saving.setdefault("interval", (train_cfg or {}).get("val_interval", 1000))
     hooks["checkpoint"] = dict(saving, type="ResumableCheckpointHook")
     if "logger" not in hooks:
         hooks["logger"] = dict(type="LoggerHook", interval=50)

@@ -22,7 +22,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from mmseg.engine.hooks import SegVisualizationHook
 from torch.utils.data import DataLoader
 
-import core.engine.loops  # noqa: F401  (registers the epoch loop)
+import core.engine.loops  # noqa: F401  (registers the loops)
 from core.engine import additions
 from core.engine.checkpoint import checkpoints_in, load_checkpoint
 from core.errors import CheckpointError, ConfigError
@@ -109,8 +109,11 @@ class HLRunner(Runner):
                     "ends one: give sampler=dict(type='DefaultSampler', shuffle=True)"
                 )
             if epochs:
-                loop = {k: v for k, v in loop.items() if k != "by_epoch"}
-                loop["type"] = "ResumableEpochLoop"
+                loop = dict(loop, type="ResumableEpochLoop")
+            elif loop.get("type", "IterBasedTrainLoop") == "IterBasedTrainLoop":
+                loop = dict(loop, type="ResumableIterLoop")
+            if loop.get("type", "").startswith("Resumable"):
+                loop.pop("by_epoch", None)
         with building("train_cfg"):
             return super().build_train_loop(loop)
 
@@ -161,7 +164,7 @@ class HLRunner(Runner):
             panels=bool(self._train_dataloader and self._val_dataloader),
         )
         with building("default_hooks"):
-            default = additions.default_hooks(default_hooks, train)
+            default = additions.default_hooks(default_hooks)
             self.register_default_hooks(default)
         with building("custom_hooks"):
             self.register_custom_hooks(custom)

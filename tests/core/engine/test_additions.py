@@ -62,12 +62,12 @@ def test_depth_is_refused():
 def test_checkpoints_are_written_by_ours_in_the_users_intervals():
     hooks = additions.default_hooks(
         dict(checkpoint=dict(type="CheckpointHook", by_epoch=True, interval=3, save_best="mIoU"),
-             timer=dict(type="IterTimerHook")), dict(val_interval=5))  # fmt: skip
+             timer=dict(type="IterTimerHook")))  # fmt: skip
     assert hooks["checkpoint"] == dict(
         type="ResumableCheckpointHook", by_epoch=True, interval=3, save_best="mIoU")  # fmt: skip
     assert hooks["timer"] == dict(type="IterTimerHook")
-    hooks = additions.default_hooks(None, dict(val_interval=5))
-    assert hooks["checkpoint"] == dict(type="ResumableCheckpointHook", interval=5)
+    hooks = additions.default_hooks(None)
+    assert hooks["checkpoint"] == dict(type="ResumableCheckpointHook")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_checkpoints_are_written_by_ours_in_the_users_intervals():
 )
 def test_what_a_resume_would_not_find_is_refused(checkpoint, words):
     with pytest.raises(ConfigError, match=words):
-        additions.default_hooks(dict(checkpoint=checkpoint), {})
+        additions.default_hooks(dict(checkpoint=checkpoint))
 
 
 @pytest.fixture
