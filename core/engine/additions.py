@@ -11,6 +11,7 @@ import copy
 import inspect
 from typing import Any
 
+from mmengine.dist import get_world_size
 from mmengine.hooks import CheckpointHook
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import DATA_SAMPLERS, METRICS
@@ -107,9 +108,12 @@ def default_hooks(given: dict | None) -> dict:
 
 
 def custom_hooks(given: list | None, *, title: str, max_iters: int, panels: bool) -> list:
-    """The config's hooks, and ours: the guard against NaN, cost, progress, stop signals, panels."""
+    """The config's hooks, and ours: the guard against NaN, cost, progress, stop signals, panels;
+    with several processes also one that keeps their statistics the same."""
     ours = [dict(type=name) for name in HOOKS if name != "PanelHook"]
     ours[HOOKS.index("ProgressHook")]["title"] = title
+    if get_world_size() > 1:
+        ours.append(dict(type="SameStatisticsHook"))
     if panels and max_iters >= SHORT:
         ours.append(dict(type="PanelHook", interval=min(500, max(1, max_iters // 3))))
     return [*(given or []), *ours]

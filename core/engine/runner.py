@@ -22,7 +22,8 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from mmseg.engine.hooks import SegVisualizationHook
 from torch.utils.data import DataLoader
 
-import core.engine.loops  # noqa: F401  (registers the loops)
+import core.engine.loops
+import core.engine.norms  # noqa: F401  (both register what is built by name)
 from core.engine import additions
 from core.engine.checkpoint import checkpoints_in, load_checkpoint
 from core.errors import CheckpointError, ConfigError
@@ -186,6 +187,23 @@ class HLRunner(Runner):
                 words = " ".join(str(error).split())
                 self.tell(f"{type(hook).__name__} is left out from here on, the run goes on: "
                           f"{type(error).__name__}: {words}")  # fmt: skip
+
+    def train(self) -> torch.nn.Module:
+        """mmengine's.
+
+        Raises:
+            ConfigError: a batch of one image under a norm that has one value an image.
+        """
+        try:
+            return super().train()
+        except ValueError as error:
+            if not str(error).startswith("Expected more than 1 value per channel"):
+                raise
+            raise ConfigError(
+                "a batch of one image, but a norm of the network has one value an image: set "
+                "train_dataloader.batch_size to 2 or more; if only the last batch of an epoch is "
+                "that small, train_dataloader.drop_last=True"
+            ) from error
 
     # ---- processes
 

@@ -116,7 +116,7 @@ class ResumableCheckpointHook(CheckpointHook):
         histories = checkpoint["message_hub"]["log_scalars"]
         hub = checkpoint["message_hub"] = to_plain(checkpoint["message_hub"])
         hub["log_scalars"] = {
-            key: torch.from_numpy(np.stack(history.data))[:, -kept:]
+            key: torch.from_numpy(np.stack([x[-kept:] for x in history.data]))
             for key, history in histories.items()
             if isinstance(history, HistoryBuffer)
             and (kept := _window(runner.log_processor, key, len(history.data[0])))
@@ -128,7 +128,9 @@ class ResumableCheckpointHook(CheckpointHook):
             for hook in runner.hooks
             if isinstance(hook, EarlyStoppingHook)
         ]
-        checkpoint["meta"] = to_plain(checkpoint["meta"])
+        for name in ("meta", "param_schedulers"):  # a plateau's best comes from NumPy
+            if name in checkpoint:
+                checkpoint[name] = to_plain(checkpoint[name])
         if self._states:  # not in that of the best validation, from which no run goes on
             checkpoint["random_states"] = self._states
 
