@@ -151,7 +151,7 @@ run.train(cfg, Result("fully_supervised", "tiny", "tiny data", "hl", 0), picture
 
 @pytest.mark.slow
 def test_two_processes_have_one_network(config, told_by, tmp_path):
-    """Their running statistics are one: a resume is exact, and what is measured is what is saved."""
+    """Their running statistics are one: a resume is exact, what is measured is what is saved."""
     (tmp_path / "two.py").write_text(TWO)
 
     def start(name, *kill):
