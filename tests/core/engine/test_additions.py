@@ -315,3 +315,18 @@ def test_the_config_of_a_checkpoint_is_not_run_on_resume(runner, tmp_path):
     torch.save(checkpoint, path)
     runner(resume=True, **{"train_cfg.max_iters": 4}).train()
     assert (tmp_path / "iter_4.pth").is_file() and not spoiled.exists()
+
+
+def test_a_checkpoint_comes_with_each_validation_and_every_thousand(runner):
+    """Where no interval is set; one that is set is kept."""
+    run = runner(**{"train_cfg.max_iters": 2001, "train_cfg.val_interval": 1500})
+    run._train_loop = run.build_train_loop(run._train_loop)
+    for interval, found in ({}, [1000, 1500, 2000]), (dict(interval=700), [700, 1400]):
+        given = dict(type="CheckpointHook", by_epoch=False, **interval)
+        hook = HOOKS.build(additions.default_hooks(dict(checkpoint=given))["checkpoint"])
+        due = []
+        for step in range(1, 2001):
+            run._train_loop._iter = step - 1
+            if hook.every_n_train_iters(run, hook.interval):
+                due.append(step)
+        assert due == found
