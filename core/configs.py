@@ -270,13 +270,6 @@ def add_import(cfg: Config, module: str) -> None:
         cfg.custom_imports = dict(old, imports=[*names, module])
 
 
-def keep_few(cfg: Config) -> None:
-    """In place: of a config of ours, two checkpoints are enough; what it says itself stays."""
-    hooks = cfg.setdefault("default_hooks", {})
-    hooks.setdefault("checkpoint", dict(type="CheckpointHook", by_epoch=False))
-    hooks["checkpoint"].setdefault("max_keep_ckpts", 2)
-
-
 def set_data(cfg: Config, data: Config, num_classes: int) -> Config:
     """``cfg`` with its data set, transforms, loaders and metric replaced by those of ``data``.
 

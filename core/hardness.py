@@ -17,6 +17,7 @@ near 1e-6, below what float16 can hold.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -122,6 +123,8 @@ def scale_matched(pixel_loss: Tensor, target: Tensor) -> Tensor:
     that tells the effect of the hardness map from that of a larger effective learning rate.
     How void pixels enter the mean m does not matter: any constant factor cancels.
     """
+    if not pixel_loss.numel():  # an empty batch has no mean
+        return _full_precision(pixel_loss).sum()
     with _no_autocast(pixel_loss):
         mean = _full_precision(pixel_loss).mean()
         return mean * (target / mean.clamp_min(torch.finfo(mean.dtype).tiny)).detach()
@@ -166,7 +169,7 @@ class HardnessLoss(nn.Module):
         class_weight: one factor per class on the cross-entropy, or None.
 
     Raises:
-        ValueError: an unknown option, ``c <= 0`` or ``alpha < 0``.
+        ValueError: an unknown option, ``c <= 0``, ``alpha < 0``, or what is no finite number.
     """
 
     def __init__(
@@ -184,10 +187,12 @@ class HardnessLoss(nn.Module):
         _check_option("normalize", normalize, NORMALIZE)
         _check_option("ignored", ignored, IGNORED)
         _check_option("weighting", weighting, WEIGHTING)
-        if c <= 0:
-            raise ValueError(f"c must be > 0 (Eq. 1 divides by the sum of sigmoid + c), got {c}")
-        if alpha < 0:
-            raise ValueError(f"alpha must be >= 0, got {alpha}")
+        if not _is_number(c) or c <= 0:
+            raise ValueError(f"c must be > 0 (Eq. 1 divides by the sum of sigmoid + c), got {c!r}")
+        if not _is_number(alpha) or alpha < 0:
+            raise ValueError(f"alpha must be >= 0, got {alpha!r}")
+        if class_weight is not None and not all(_is_number(x) and x >= 0 for x in class_weight):
+            raise ValueError(f"class_weight must be numbers >= 0, got {class_weight}")
         self.c, self.alpha = c, alpha
         self.normalize, self.ignored, self.weighting = normalize, ignored, weighting
         self.ignore_index, self.align_corners = ignore_index, align_corners
@@ -202,6 +207,10 @@ class HardnessLoss(nn.Module):
             seg_logits: (N, C, h, w), any size; resized to the label's.
             hl_logits: (N, 1, h', w'), from detached features; resized likewise.
             seg_label: (N, H, W), integer, 0..C-1 or ``ignore_index``.
+
+        Raises:
+            ValueError: shapes, or the number of class weights, do not fit.
+            IndexError: a label of no class (on a GPU torch's own assertion).
         """
         pixel_loss, valid, acc = self._pixel_loss(seg_logits, seg_label)
         hl_map = self.hl_map(hl_logits, valid)
@@ -255,15 +264,24 @@ class HardnessLoss(nn.Module):
                 f"seg_label must be (N, H, W) with N={seg_logits.shape[0]} as seg_logits says, "
                 f"got {tuple(seg_label.shape)}"
             )
+        classes = seg_logits.shape[1]
+        if self.class_weight is not None and len(self.class_weight) != classes:
+            raise ValueError(f"{len(self.class_weight)} class weights for {classes} classes")
         seg_logits = self.resize(seg_logits, seg_label.shape[-2:])
-        with _no_autocast(seg_logits):
-            pixel_loss = F.cross_entropy(
-                _full_precision(seg_logits),
-                seg_label.long(),
-                weight=self.class_weight,
-                ignore_index=self.ignore_index,
-                reduction="none",
-            )
+        try:
+            with _no_autocast(seg_logits):
+                pixel_loss = F.cross_entropy(
+                    _full_precision(seg_logits),
+                    seg_label.long(),
+                    weight=self.class_weight,
+                    ignore_index=self.ignore_index,
+                    reduction="none",
+                )
+        except IndexError as error:
+            raise IndexError(
+                f"seg_label holds {_no_class(seg_label, classes, self.ignore_index)}: "
+                f"give 0 to {classes - 1}, or {self.ignore_index} (ignore_index)"
+            ) from error
         valid = seg_label != self.ignore_index
         correct = (seg_logits.detach().argmax(dim=1) == seg_label) & valid
         return pixel_loss, valid, 100 * correct.sum() / valid.sum().clamp_min(1)
@@ -276,3 +294,13 @@ class HardnessLoss(nn.Module):
 def _check_option(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+
+
+def _is_number(x: float) -> bool:
+    return isinstance(x, (int, float)) and not isinstance(x, bool) and math.isfinite(x)
+
+
+def _no_class(seg_label: Tensor, classes: int, ignore_index: int) -> int:
+    """The first label that is none of the classes."""
+    wrong = (seg_label != ignore_index) & ((seg_label < 0) | (seg_label >= classes))
+    return int(seg_label[wrong][0])

@@ -7,6 +7,7 @@ their plain cross-entropy throughout.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 
 from mmengine.config import Config
@@ -133,8 +134,8 @@ def _balance(
             factor = head.get("loss_decode", {}).get("loss_weight", 1.0)
             head.loss_decode = dict(
                 type="PixelMeanCrossEntropy", loss_weight=factor, class_weight=factors)  # fmt: skip
-    if not all(x > 0 for x in class_weight):
-        raise CannotConvert("class weights must be positive")
+    if not all(0 < x < math.inf for x in class_weight):
+        raise CannotConvert("class weights must be positive numbers")
     if reduction == "pixels":
         add_import(cfg, "core.rivals.balanced")
 

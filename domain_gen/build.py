@@ -7,15 +7,20 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from core.configs import imports_of, keep_few, load_config, set_data, set_data_root
+from core.configs import imports_of, load_config, set_data, set_data_root
 from core.engine.cli import note
+from core.schedule import save_often
 from data import domains
 from data.domains import Domain
 from domain_gen.trained import Trained
 
 
-def source_config(cfg: Config, source: Domain, root: Path) -> Config:
-    """``cfg`` trained on ``source``, and validated on it alone: the targets stay unseen."""
+def source_config(cfg: Config, source: Domain, root: Path, *, own: bool = False) -> Config:
+    """``cfg`` trained on ``source``, and validated on it alone: the targets stay unseen.
+
+    Args:
+        own: a file of the user's, whose checkpoint interval is kept.
+    """
     data = load_config(source.entry.config)
     data.train_dataloader.dataset.update(source.train)
     data.val_dataloader.dataset.update(source.val)
@@ -26,7 +31,8 @@ def source_config(cfg: Config, source: Domain, root: Path) -> Config:
     cfg = set_data(cfg, data, len(source.entry.classes))
     set_data_root(cfg, root)
     cfg.model.test_cfg = dict(mode="whole")
-    keep_few(cfg)
+    if not own:
+        save_often(cfg)
     return cfg
 
 

@@ -46,7 +46,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.source is None:
         print(f"source: {source.title} ({source.name}); --source names another", file=sys.stderr)
     network = Path(known["config"]).stem
-    cfg = source_config(load_config(manifest.config_path(known["config"])), source, root)
+    path = manifest.config_path(known["config"])
+    own = path == known["config"] and not path.startswith("mmseg::")
+    cfg = source_config(load_config(path), source, root, own=own)
     gpus = known["gpus"]
     facts = fit_batch(cfg, gpus, world_size(args.launcher)) if gpus else {}
     facts |= dict(config=known["revision"]) if args.config else {}

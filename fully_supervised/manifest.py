@@ -16,9 +16,9 @@ from mmengine.config import Config
 
 from core.arms import Arm
 from core.batch import Batch, training_note
-from core.configs import config_revision, keep_few, load_config, set_data
+from core.configs import config_revision, load_config, set_data
 from core.errors import ConfigError
-from core.schedule import scale_schedule
+from core.schedule import save_often, scale_schedule
 from data import registry
 
 HERE = Path(__file__).resolve().parent
@@ -84,7 +84,8 @@ class Model:
             scale_schedule(cfg, self.max_iters)
         cfg.merge_from_dict(copy.deepcopy(dict(self.change)))
         _decay_in_warm_up(cfg)
-        keep_few(cfg)
+        if not self.is_own:
+            save_often(cfg)
         return cfg
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import json
 import logging
 import os
 import signal
@@ -240,15 +241,19 @@ class Killed(BaseException):
 
 @HOOKS.register_module()
 class KillHook(Hook):
-    """Dies right after the step, and its checkpoint if one was due."""
+    """Dies right after the step, and its checkpoint if one was due; or in the step's validation."""
 
     priority = "LOWEST"
 
-    def __init__(self, step: int) -> None:
-        self.step = step
+    def __init__(self, step: int, in_val: bool = False) -> None:
+        self.step, self.in_val = step, in_val
 
     def after_train_iter(self, runner, *_, **__) -> None:
-        if runner.iter + 1 == self.step:
+        if runner.iter + 1 == self.step and not self.in_val:
+            raise Killed
+
+    def after_val_iter(self, runner, batch_idx, *_, **__) -> None:
+        if runner.iter == self.step and self.in_val and batch_idx == 2:
             raise Killed
 
 
@@ -256,6 +261,17 @@ class KillHook(Hook):
 def killed() -> type[BaseException]:
     """What KillHook raises."""
     return Killed
+
+
+@pytest.fixture
+def told_by():
+    """``told_by(work_dir)``: all that a ``result.json`` says but times, day and place."""
+
+    def read(work_dir: Path) -> dict:
+        content = json.loads((work_dir / "result.json").read_text())
+        return {k: v for k, v in content.items() if k not in ("cost", "date", "device", "command")}
+
+    return read
 
 
 @pytest.fixture

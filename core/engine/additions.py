@@ -11,6 +11,7 @@ import copy
 import inspect
 from typing import Any
 
+from mmengine.dist import get_world_size
 from mmengine.hooks import CheckpointHook
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import DATA_SAMPLERS, METRICS
@@ -73,9 +74,9 @@ def evaluator(given: Any) -> Any:
     return [*(given if isinstance(given, list) else [given]), ours]
 
 
-def default_hooks(given: dict | None, train_cfg: dict | None) -> dict:
+def default_hooks(given: dict | None) -> dict:
     """mmengine's hooks as the config sets them; checkpoints are written by ours, in the config's
-    intervals, logs are by iteration.
+    intervals or as :mod:`core.schedule` says, logs are by iteration.
 
     Raises:
         ConfigError: the config asks for no checkpoints, for another hook in that place, or for a
@@ -98,7 +99,6 @@ def default_hooks(given: dict | None, train_cfg: dict | None) -> dict:
     known = {*inspect.signature(CheckpointHook.__init__).parameters, "priority", "_scope_"}
     if unknown := sorted(saving.keys() - known):
         raise ConfigError(f"default_hooks.checkpoint.{unknown[0]}: no setting of CheckpointHook")
-    saving.setdefault("interval", (train_cfg or {}).get("val_interval", 1000))
     hooks["checkpoint"] = dict(saving, type="ResumableCheckpointHook")
     if "logger" not in hooks:
         hooks["logger"] = dict(type="LoggerHook", interval=50)
@@ -108,9 +108,12 @@ def default_hooks(given: dict | None, train_cfg: dict | None) -> dict:
 
 
 def custom_hooks(given: list | None, *, title: str, max_iters: int, panels: bool) -> list:
-    """The config's hooks, and ours: the guard against NaN, cost, progress, stop signals, panels."""
+    """The config's hooks, and ours: the guard against NaN, cost, progress, stop signals, panels;
+    with several processes also one that keeps their statistics the same."""
     ours = [dict(type=name) for name in HOOKS if name != "PanelHook"]
     ours[HOOKS.index("ProgressHook")]["title"] = title
+    if get_world_size() > 1:
+        ours.append(dict(type="SameStatisticsHook"))
     if panels and max_iters >= SHORT:
         ours.append(dict(type="PanelHook", interval=min(500, max(1, max_iters // 3))))
     return [*(given or []), *ours]

@@ -30,6 +30,7 @@ from core.mmfixes import read_checkpoints_with
 from core.seal import damage, sealed
 
 # What a resume reads beside the weights, and of what kind it is.
+_HUB = ("log_scalars", "runtime_info", "resumed_keys")
 _STATE = {"meta": dict, "message_hub": dict, "optimizer": dict, "random_states": list}
 
 
@@ -59,6 +60,9 @@ def load_checkpoint(
         for key, kind in _STATE.items():
             if not isinstance(checkpoint.get(key), kind) or not checkpoint[key]:
                 raise CheckpointError(f"{path}: holds no training state to resume from ({key})")
+        parts = (checkpoint["message_hub"].get(key) for key in _HUB)
+        if not all(isinstance(part, dict) for part in parts):
+            raise CheckpointError(f"{path}: holds no training state to resume from (message_hub)")
         if not isinstance(meta.get("iter"), int) or not isinstance(meta.get("epoch"), int):
             raise CheckpointError(f"{path}: holds no training state to resume from (meta.iter)")
     return checkpoint

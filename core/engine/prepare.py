@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 from mmengine.config import Config
 
 from core import mmfixes
-from core.configs import changes, fit_norm, import_custom
+from core.configs import changes, fit_norm, import_custom, walk
 from core.engine.cli import SEEDS, note
 from core.engine.launch import world_size
 from core.errors import ConfigError
@@ -33,6 +34,9 @@ DECLARED = (
     "verbose",
     "work_dir",
 )
+
+# Of torch's optimizers; of betas each.
+_NUMBERS = ("lr", "momentum", "weight_decay", "dampening", "eps", "alpha", "rho", "betas")
 
 
 def prepare(
@@ -60,7 +64,9 @@ def prepare(
 
     Raises:
         ConfigError: no model; ``amp`` without a GPU; a ``seed`` out of range or beside another one
-            in ``cfg``; weights to begin with beside others in ``cfg``; a custom import that fails.
+            in ``cfg``; weights to begin with beside others in ``cfg``; a custom import that fails;
+            a setting of the optimizer that is no finite number; class weights that are not one
+            for each class.
     """
     given = cfg
     if not isinstance(cfg.get("model"), dict) or "type" not in cfg.model:
@@ -75,6 +81,8 @@ def prepare(
                               f"{cfg.load_from}: leave one of the two out")  # fmt: skip
         cfg.load_from = load_from
     cfg.randomness = dict(cfg.get("randomness") or {}, seed=seed_of(cfg, seed))
+    _check_optimizer(cfg)
+    _check_class_weights(cfg)
     _fit_machine(cfg, amp)
     _tell_odd_padding(cfg)
     found = {key: pair for key, pair in changes(given, cfg).items() if pair[0] is not None}
@@ -110,6 +118,49 @@ def seed_of(cfg: Config, seed: int | None) -> int:
             f"out, or override it: --cfg-options randomness.seed={seed}"
         )
     return next((value for value in (seed, own) if value is not None), 0)
+
+
+def _check_optimizer(cfg: Config) -> None:
+    """What torch takes as it comes, and multiplies the weights by."""
+
+    def check(node: dict, where: str) -> None:
+        for key, value in node.items():
+            name = f"{where}.{key}"
+            if isinstance(value, dict):
+                check(value, name)
+            for x in value if isinstance(value, (list, tuple)) else [value]:
+                odd = isinstance(x, float) and not math.isfinite(x) and key != "norm_type"
+                if odd or (key in _NUMBERS and not _is_number(x)):
+                    raise ConfigError(f"{name}={value!r}: give a finite number")
+
+    wrapper = cfg.get("optim_wrapper")
+    if isinstance(wrapper, dict):
+        check(wrapper, "optim_wrapper")
+
+
+def _is_number(x: object) -> bool:
+    return isinstance(x, (int, float)) and not isinstance(x, bool)
+
+
+def _check_class_weights(cfg: Config) -> None:
+    """Lists of them; a file's are mmseg's to read."""
+
+    def change(node: dict) -> None:
+        losses, classes = node.get("loss_decode"), node.get("num_classes")
+        for loss in losses if isinstance(losses, (list, tuple)) else [losses]:
+            weight = loss.get("class_weight") if isinstance(loss, dict) else None
+            if not isinstance(weight, (list, tuple)) or not classes:
+                continue
+            if len(weight) != (node.get("out_channels") or classes):
+                raise ConfigError(
+                    f"{node.get('type')}.loss_decode.class_weight: {len(weight)} class weights "
+                    f"for {classes} classes; give one for each"
+                )
+            if not all(_is_number(x) and 0 <= x < math.inf for x in weight):
+                raise ConfigError(f"{node.get('type')}.loss_decode.class_weight={weight}: give "
+                                  "numbers >= 0")  # fmt: skip
+
+    walk(cfg.model, change)
 
 
 def _tell_odd_padding(cfg: Config) -> None:

@@ -77,7 +77,7 @@ def train(
     logged = [read_metrics(runner.work_dir, done)]
     broadcast_object_list(logged)
     metrics = logged[0]
-    if not metrics and cfg.get("val_dataloader"):  # cut in the last validation, or none was due
+    if not metrics and cfg.get("val_dataloader"):  # none was due at the last iteration
         metrics = {key: float(value) for key, value in runner.val_loop.run().items()}
     if not is_main_process():
         return None

@@ -21,7 +21,8 @@ from mmengine.logging import MMLogger
 from mmseg.engine.hooks import SegVisualizationHook
 from torch.utils.data import DataLoader
 
-import core.engine.loops  # noqa: F401  (registers the epoch loop)
+import core.engine.loops
+import core.engine.norms  # noqa: F401  (both register what is built by name)
 from core.engine import additions
 from core.engine.launch import has_lost_a_process, timeout
 from core.engine.resuming import ResumingRunner
@@ -124,8 +125,11 @@ class HLRunner(ResumingRunner):
                     "ends one: give sampler=dict(type='DefaultSampler', shuffle=True)"
                 )
             if epochs:
-                loop = {k: v for k, v in loop.items() if k != "by_epoch"}
-                loop["type"] = "ResumableEpochLoop"
+                loop = dict(loop, type="ResumableEpochLoop")
+            elif loop.get("type", "IterBasedTrainLoop") == "IterBasedTrainLoop":
+                loop = dict(loop, type="ResumableIterLoop")
+            if loop.get("type", "").startswith("Resumable"):
+                loop.pop("by_epoch", None)
         with building("train_cfg"):
             return super().build_train_loop(loop)
 
@@ -180,7 +184,7 @@ class HLRunner(ResumingRunner):
             panels=bool(self._train_dataloader and self._val_dataloader),
         )
         with building("default_hooks"):
-            default = additions.default_hooks(default_hooks, train)
+            default = additions.default_hooks(default_hooks)
             self.register_default_hooks(default)
         with building("custom_hooks"):
             self.register_custom_hooks(custom)
@@ -202,6 +206,23 @@ class HLRunner(ResumingRunner):
                 words = " ".join(str(error).split())
                 self.tell(f"{type(hook).__name__} is left out from here on, the run goes on: "
                           f"{type(error).__name__}: {words}")  # fmt: skip
+
+    def train(self) -> torch.nn.Module:
+        """mmengine's.
+
+        Raises:
+            ConfigError: a batch of one image under a norm that has one value an image.
+        """
+        try:
+            return super().train()
+        except ValueError as error:
+            if not str(error).startswith("Expected more than 1 value per channel"):
+                raise
+            raise ConfigError(
+                "a batch of one image, but a norm of the network has one value an image: set "
+                "train_dataloader.batch_size to 2 or more; if only the last batch of an epoch is "
+                "that small, train_dataloader.drop_last=True"
+            ) from error
 
     # ---- processes
 

@@ -1,39 +1,23 @@
-"""Hooks that keep what a run has: checkpoints, and no loss that is not finite."""
+"""The hook that keeps what a run has: its checkpoints, with all that a resume needs."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
-from mmengine.hooks import CheckpointHook, Hook
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import EpochBasedTrainLoop, LogProcessor, Runner
 from mmseg.registry import HOOKS
 
 from core.engine.checkpoint import checkpoints_in, iteration_of, to_plain
+from core.engine.finite import not_finite_in, stop_run
+from core.engine.loops import ResumableEpochLoop, ResumableIterLoop
 from core.engine.sampling import random_state, set_random_state
-from core.errors import CheckpointError, NotFinite, WriteError
-
-
-@HOOKS.register_module()
-class FiniteLossHook(Hook):
-    """Ends a run whose loss is NaN or infinite before that step is saved.
-
-    Raises:
-        NotFinite: with the last good checkpoint.
-    """
-
-    priority = "VERY_HIGH"  # before the checkpoint: the last good one stays the last
-
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
-    ) -> None:
-        loss = float(torch.as_tensor((outputs or {}).get("loss", 0.0)).detach())
-        if not math.isfinite(loss):
-            last = checkpoints_in(runner.work_dir)
-            kept = f"the last good checkpoint is {last[0]}" if last else "none was saved yet"
-            raise NotFinite(f"the loss is {loss} at iteration {runner.iter + 1}; {kept}")
+from core.errors import CheckpointError, WriteError
+from core.schedule import SAVED_EVERY
 
 
 @HOOKS.register_module()
@@ -43,16 +27,28 @@ class ResumableCheckpointHook(CheckpointHook):
     Intervals in epochs are kept as the iterations that these take; files are ``iter_N.pth``.
     Adds ``random_states`` (one entry a process) to the checkpoint, and puts them back before the
     first step after a resume: the loaders are made by then, and they draw too. Validation leaves
-    the generators as they were, so that it does not matter at which side of it a run was cut.
+    the generators as they were, so that it does not matter at which side of it a run was cut. Adds
+    the log's history, of which averages are made, and what early stopping has seen. What the
+    checkpoint's step still had to come, a validation, is made up after a resume.
+
+    Args:
+        interval: between two checkpoints; None: every validation, and :data:`SAVED_EVERY`.
+
+    Raises:
+        NotFinite: a weight is NaN or infinite, and is not saved.
     """
 
     priority = "VERY_LOW"  # after the hooks that change what is saved
 
-    def __init__(self, by_epoch: bool = True, **kwargs: Any) -> None:
-        super().__init__(**kwargs, by_epoch=False, backend_args=dict(backend="atomic"))
+    def __init__(self, by_epoch: bool = True, interval: int | None = None, **kwargs: Any) -> None:
+        super().__init__(SAVED_EVERY if interval is None else interval, by_epoch=False,
+                         backend_args=dict(backend="atomic"), **kwargs)  # fmt: skip
+        self._with_validations = interval is None
         self._resumed_state: dict | None = None
         self._states: list | None = None
-        self._in_epochs = by_epoch
+        self._in_epochs = by_epoch and interval is not None
+        self._before_val: dict | None = None
+        self._stopping: list = []
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
@@ -62,11 +58,32 @@ class ResumableCheckpointHook(CheckpointHook):
             if self._in_epochs:
                 self.interval *= self._per_epoch
                 self.save_begin *= self._per_epoch
+        stopping = [h for h in runner.hooks if isinstance(h, EarlyStoppingHook)]
+        for hook, seen in zip(stopping, self._stopping, strict=False):
+            vars(hook).update(seen)
+        if isinstance(runner.train_loop, (ResumableIterLoop, ResumableEpochLoop)):
+            runner.train_loop.make_up()
+
+    def every_n_train_iters(self, runner: Runner, n: int, start: int = 0) -> bool:
+        """Whether a checkpoint is due after the step that runs."""
+        loop = runner.train_loop
+        return super().every_n_train_iters(runner, n, start) or (
+            self._with_validations
+            and isinstance(loop, (ResumableIterLoop, ResumableEpochLoop))
+            and loop.validates_after(runner.iter + 1)
+        )
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
-        self._states = all_gather_object(random_state())
+        bad = not_finite_in(runner.model)
+        self._states = all_gather_object(self._before_val or random_state())
+        if get_world_size() > 1:  # all stop, or none
+            bad = next((found for found in all_gather_object(bad) if found), None)
+        if bad:
+            stop_run(runner, f"{bad} is not finite", step)
         if self._per_epoch:
-            meta = dict(meta, epoch=step // self._per_epoch)  # mmengine counts it after the step
+            epochs, rest = divmod(step, self._per_epoch)
+            # mmengine counts an epoch after its last step, and ends it in between.
+            meta = dict(meta, epoch=epochs, epoch_has_ended=not rest and runner.epoch == epochs)
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info("last_ckpt", self.last_ckpt)
@@ -81,21 +98,35 @@ class ResumableCheckpointHook(CheckpointHook):
                 backend_args=self.backend_args,
             )
         except WriteError as error:
-            raise CheckpointError(
-                f"{error}; earlier checkpoints are there: go on with --resume"
-            ) from error
+            earlier = checkpoints_in(self.out_dir)
+            there = f"; {earlier[0].name} is there: go on with --resume" if earlier else ""
+            raise CheckpointError(f"{error}{there}") from error
         self._states = None
         if is_main_process() and self.max_keep_ckpts > 0:
-            for path in checkpoints_in(self.out_dir)[self.max_keep_ckpts :]:
+            # A later one is damaged, or no checkpoint, and was passed over.
+            found = [p for p in checkpoints_in(self.out_dir) if iteration_of(p) <= step]
+            for path in found[self.max_keep_ckpts :]:
                 path.unlink(missing_ok=True)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        histories = checkpoint["message_hub"]["log_scalars"]
         hub = checkpoint["message_hub"] = to_plain(checkpoint["message_hub"])
-        hub["log_scalars"] = {}
-        hub["resumed_keys"] = {
-            key: value for key, value in hub["resumed_keys"].items() if key in hub["runtime_info"]
+        hub["log_scalars"] = {
+            key: torch.from_numpy(np.stack([x[-kept:] for x in history.data]))
+            for key, history in histories.items()
+            if isinstance(history, HistoryBuffer)
+            and (kept := _window(runner.log_processor, key, len(history.data[0])))
         }
-        checkpoint["meta"] = to_plain(checkpoint["meta"])
+        there = hub["runtime_info"].keys() | hub["log_scalars"].keys()
+        hub["resumed_keys"] = {k: v for k, v in hub["resumed_keys"].items() if k in there}
+        checkpoint["early_stopping"] = [
+            to_plain({name: vars(hook)[name] for name in ("best_score", "wait_count")})
+            for hook in runner.hooks
+            if isinstance(hook, EarlyStoppingHook)
+        ]
+        for name in ("meta", "param_schedulers"):  # a plateau's best comes from NumPy
+            if name in checkpoint:
+                checkpoint[name] = to_plain(checkpoint[name])
         checkpoint["run"] = runner.identity
         if self._states:  # not in that of the best validation, from which no run goes on
             checkpoint["random_states"] = self._states
@@ -104,6 +135,13 @@ class ResumableCheckpointHook(CheckpointHook):
         states = checkpoint.get("random_states")
         if not runner._resume or states is None:
             return
+        scalars = checkpoint["message_hub"]["log_scalars"]
+        for key, history in scalars.items():  # none in checkpoints of versions before 0.7
+            scalars[key] = HistoryBuffer(*history.numpy())
+        self._stopping = checkpoint.get("early_stopping", [])
+        if isinstance(runner.train_loop, ResumableEpochLoop):
+            ended = checkpoint["meta"].get("epoch_has_ended", False)
+            runner.train_loop.epoch_has_ended = ended
         if len(states) != get_world_size():
             runner.tell(
                 f"saved by {len(states)} processes, resumed by {get_world_size()}: the samples "
@@ -127,8 +165,20 @@ class ResumableCheckpointHook(CheckpointHook):
 
     def after_val(self, runner: Runner) -> None:
         set_random_state(self._before_val)
+        self._before_val = None
 
     def save_now(self, runner: Runner, step: int) -> None:
         """Write ``iter_<step>.pth`` outside the interval, unless it is there."""
         if not any(iteration_of(path) == step for path in checkpoints_in(self.out_dir)):
             self._save_checkpoint_with_step(runner, step, dict(epoch=runner.epoch, iter=step))
+
+
+def _window(processor: LogProcessor, key: str, length: int) -> int:
+    """How many of a scalar's last values the log's averages take."""
+    name = key.partition("/")[2]
+    windows = [processor.window_size]
+    for entry in processor.custom_cfg:
+        if entry["data_src"] == name:
+            window = entry.get("window_size")
+            windows.append(window if isinstance(window, int) else length)  # "epoch", "global"
+    return min(max(windows), length)

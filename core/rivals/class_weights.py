@@ -17,6 +17,7 @@ from rich.progress import track
 
 from core.configs import import_custom, walk
 from core.errors import ConfigError
+from core.rivals.pixel_mean import is_number
 
 
 def class_pixels(cfg: Config) -> tuple[list[str], np.ndarray]:
@@ -91,6 +92,8 @@ def read(path: str | Path) -> list[float]:
     try:
         content = json.loads(Path(path).read_text())
         weights = content["class_weight"] if isinstance(content, dict) else content
+        if not all(is_number(x) and x > 0 for x in weights):
+            raise ValueError("a weight is no number > 0")
         return [float(x) for x in weights]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from core.rivals.pixel_mean import PixelMeanLoss
+from core.rivals.pixel_mean import PixelMeanLoss, is_number
 
 
 @MODELS.register_module()
@@ -28,15 +28,15 @@ class SoftmaxFocalLoss(PixelMeanLoss):
         loss_name: key of the loss in the log.
 
     Raises:
-        ValueError: ``gamma < 0``.
+        ValueError: ``gamma < 0``, or what is no finite number.
     """
 
     def __init__(
         self, gamma: float = 2.0, loss_weight: float = 1.0, loss_name: str = "loss_focal"
     ) -> None:
         super().__init__(loss_weight, loss_name)
-        if gamma < 0:
-            raise ValueError(f"gamma must be >= 0, got {gamma}")
+        if not is_number(gamma) or gamma < 0:
+            raise ValueError(f"gamma must be >= 0, got {gamma!r}")
         self.gamma = gamma
 
     def of_pixels(self, logits: Tensor, seg_label: Tensor, ignore_index: int) -> Tensor:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
+
+
+def is_number(x: object) -> bool:
+    """Whether a setting is a finite number; True and False are none."""
+    return isinstance(x, (int, float)) and not isinstance(x, bool) and math.isfinite(x)
 
 
 class PixelMeanLoss(nn.Module):
@@ -13,10 +20,15 @@ class PixelMeanLoss(nn.Module):
     Args:
         loss_weight: factor on the loss.
         loss_name: key of the loss in the log.
+
+    Raises:
+        ValueError: ``loss_weight`` is no finite number.
     """
 
     def __init__(self, loss_weight: float, loss_name: str) -> None:
         super().__init__()
+        if not is_number(loss_weight):
+            raise ValueError(f"loss_weight must be a number, got {loss_weight!r}")
         self.loss_weight, self.loss_name = loss_weight, loss_name
 
     def of_pixels(self, logits: Tensor, seg_label: Tensor, ignore_index: int) -> Tensor:

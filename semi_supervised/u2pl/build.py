@@ -11,7 +11,6 @@ from mmengine.config import Config
 from core.arms import Arm
 from core.configs import (
     add_import,
-    keep_few,
     load_config,
     set_data,
     set_data_root,
@@ -22,6 +21,7 @@ from core.convert import why_not
 from core.engine.checkpoint import checkpoints_in
 from core.errors import CannotConvert, ConfigError
 from core.rivals import class_weights
+from core.schedule import save_often
 from core.weighting import with_weighting
 from data import registry
 from data.checked import with_checked_samples
@@ -115,7 +115,7 @@ def build_config(
         size=settings.dataset.train.crop.size,
     )
     set_data_root(cfg, root)
-    keep_few(cfg)
+    save_often(cfg)
     if any(settings.dataset.test_size):
         _fit_test_images(cfg, settings.dataset.test_size)
     labeled, unlabeled = _datasets(cfg, settings, split, work_dir)

@@ -99,7 +99,7 @@ class Trainer:
     epochs: int = 200  # passes over the unlabeled images
     max_iters: int = 0  # iterations of any arm; 0: those of the epochs, as published
     sup_only_epoch: int = 0
-    evaluations: int = 20  # validations and checkpoints in all; the released code: one an epoch
+    evaluations: int = 20  # each with a checkpoint at least; the released code: one an epoch
     optimizer: Optimizer = field(default_factory=Optimizer)
     lr_scheduler: LrScheduler = field(default_factory=LrScheduler)
     unsupervised: Unsupervised = field(default_factory=Unsupervised)

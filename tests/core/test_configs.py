@@ -10,7 +10,7 @@ from core.configs import changes, imports_of, load_config, merge_options, parse_
 from core.convert import to_hl
 from core.errors import ConfigError
 from core.export import export_checkpoint
-from core.schedule import scale_schedule
+from core.schedule import save_often, scale_schedule
 
 
 @pytest.mark.parametrize(
@@ -196,3 +196,13 @@ def test_a_schedule_is_one_a_list_or_by_optimizer():
         assert ends == [10] * len(ends) and ends
     with pytest.raises(ConfigError, match=r"shortened by --cfg-options train_cfg\.max_epochs"):
         scale_schedule(Config(dict(train_cfg=dict(max_epochs=3))), 10)
+
+
+def test_checkpoints_of_ours_come_as_we_say_whatever_a_base_config_does():
+    cfg = load_config("mmseg::_base_/schedules/schedule_80k.py")
+    assert cfg.default_hooks.checkpoint.interval == 8000
+    save_often(cfg)
+    kept = dict(type="CheckpointHook", by_epoch=False, max_keep_ckpts=2)
+    assert cfg.default_hooks.checkpoint == kept
+    merge_options(cfg, {"default_hooks.checkpoint.interval": 5})  # the user's is kept
+    assert cfg.default_hooks.checkpoint == dict(kept, interval=5)

@@ -260,3 +260,42 @@ def test_wrong_shapes_are_refused():
         HardnessLoss()(seg, hl.expand(-1, 2, -1, -1), label)
     with pytest.raises(ValueError, match=r"seg_label must be \(N, H, W\)"):
         HardnessLoss()(seg, hl, label.unsqueeze(1))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [dict(c="0.1"), dict(c=math.nan), dict(c=math.inf), dict(c=True), dict(c=None),
+     dict(alpha="1"), dict(alpha=math.nan), dict(alpha=math.inf), dict(alpha=False),
+     dict(class_weight=[1.0, math.inf]), dict(class_weight=["a"]), dict(class_weight=[-1.0])],
+)  # fmt: skip
+def test_what_is_no_finite_number_is_refused(options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f"^{name} must be"):
+        HardnessLoss(**options)
+
+
+@pytest.mark.parametrize("weighting", ["hl", "ce-scaled"])
+@pytest.mark.parametrize("normalize", ["image", "batch"])
+@pytest.mark.parametrize("ignored", ["exclude", "include"])
+def test_an_empty_batch_gives_zero(weighting, normalize, ignored):
+    seg, hl, label = batch()
+    seg.requires_grad_(True)
+    loss = HardnessLoss(weighting=weighting, normalize=normalize, ignored=ignored)
+    out = loss(seg[:0], hl[:0], label[:0])
+    assert (out.loss_seg, out.loss_hl, out.ce, out.acc) == (0, 0, 0, 0)
+    out.total.backward()
+    assert (seg.grad == 0).all()
+
+
+def test_a_label_of_no_class_is_named():
+    seg, hl, label = batch()
+    for wrong in (7, -3):
+        bad = label.long().clone()
+        bad[0, 0, 0] = wrong
+        with pytest.raises(IndexError, match=f"seg_label holds {wrong}: give 0 to 4, or 255"):
+            HardnessLoss()(seg, hl, bad)
+
+
+def test_class_weights_are_one_a_class():
+    with pytest.raises(ValueError, match="3 class weights for 5 classes"):
+        HardnessLoss(class_weight=[1.0, 2.0, 3.0])(*batch())

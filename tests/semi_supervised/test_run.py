@@ -14,6 +14,7 @@ from core.engine import run
 from core.engine.checkpoint import load_checkpoint
 from core.export import export_checkpoint
 from core.result import Result
+from core.schedule import save_often
 
 RUN = Result("semi_supervised", "tiny", "1/2", "hl", 0)
 
@@ -30,27 +31,47 @@ def _runs(tmp_path_factory):
 
 
 @pytest.fixture
-def finished(_runs, u2pl_config):
+def config(u2pl_config):
+    """``u2pl_config`` with checkpoints as :mod:`core.schedule` has them, validated every 2
+    iterations, logged every 5, an average of 4."""
+
+    def make(*args, kill=None, **more):
+        cfg = u2pl_config(*args, **more)
+        save_often(cfg)
+        cfg.merge_from_dict({"train_cfg.val_interval": 2, "log_processor.window_size": 4,
+                             "default_hooks.logger.interval": 5})  # fmt: skip
+        if kill:
+            step, in_val = kill
+            killing = dict(type="KillHook", step=step, in_val=in_val)
+            cfg.custom_hooks = [*cfg.get("custom_hooks", []), killing]
+        return cfg
+
+    return make
+
+
+@pytest.fixture
+def finished(_runs, config):
     """The work_dir and result of one uninterrupted run of U²PL + HL."""
     work_dir = _runs["folder"] / "finished"
     if "result" not in _runs:
-        _runs["result"] = run.train(u2pl_config(work_dir), RUN, pictures=1)
+        _runs["result"] = run.train(config(work_dir), RUN, pictures=1)
     return work_dir, _runs["result"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cut", [2, 7])
-def test_resumed_run_equals_the_uninterrupted_one(cut, finished, u2pl_config, killed, tmp_path):
-    """Killed in the first epoch, and in the third after a validation: every loss of the following
-    steps, the teacher, the banks, the optimizer are equal to the bit."""
+@pytest.mark.parametrize("kills", [[(2, False), (6, True)], [(7, False), (12, True)]])
+def test_resumed_run_equals_the_uninterrupted_one(
+    kills, finished, config, killed, told_by, tmp_path
+):
+    """Killed in the first epoch, between two checkpoints, in a validation, in the last one: the
+    result but for times, the teacher, the banks, the optimizer are equal to the bit."""
     whole, work_dir = finished[0], tmp_path / "cut"
-    cfg = u2pl_config(work_dir, resume=True)
-    cfg.default_hooks.checkpoint.interval = cut
-    cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type="KillHook", step=cut)]
-    with pytest.raises(killed):
-        run.train(cfg, RUN, pictures=1)
-    run.train(u2pl_config(work_dir, resume=True), RUN, pictures=1)
+    for kill in kills:
+        with pytest.raises(killed):
+            run.train(config(work_dir, resume=True, kill=kill), RUN, pictures=1)
+    run.train(config(work_dir, resume=True), RUN, pictures=1)
 
+    assert told_by(work_dir) == told_by(whole)
     expected, found = losses_of(whole), losses_of(work_dir)
     assert {"loss_sup", "loss_hl", "loss_unsup", "loss_contrastive"} <= expected.keys()
     assert any(value > 0 for _, value in expected["loss_contrastive"])

@@ -62,12 +62,12 @@ def test_depth_is_refused():
 def test_checkpoints_are_written_by_ours_in_the_users_intervals():
     hooks = additions.default_hooks(
         dict(checkpoint=dict(type="CheckpointHook", by_epoch=True, interval=3, save_best="mIoU"),
-             timer=dict(type="IterTimerHook")), dict(val_interval=5))  # fmt: skip
+             timer=dict(type="IterTimerHook")))  # fmt: skip
     assert hooks["checkpoint"] == dict(
         type="ResumableCheckpointHook", by_epoch=True, interval=3, save_best="mIoU")  # fmt: skip
     assert hooks["timer"] == dict(type="IterTimerHook")
-    hooks = additions.default_hooks(None, dict(val_interval=5))
-    assert hooks["checkpoint"] == dict(type="ResumableCheckpointHook", interval=5)
+    hooks = additions.default_hooks(None)
+    assert hooks["checkpoint"] == dict(type="ResumableCheckpointHook")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_checkpoints_are_written_by_ours_in_the_users_intervals():
 )
 def test_what_a_resume_would_not_find_is_refused(checkpoint, words):
     with pytest.raises(ConfigError, match=words):
-        additions.default_hooks(dict(checkpoint=checkpoint), {})
+        additions.default_hooks(dict(checkpoint=checkpoint))
 
 
 @pytest.fixture
@@ -315,3 +315,18 @@ def test_the_config_of_a_checkpoint_is_not_run_on_resume(runner, tmp_path):
     torch.save(checkpoint, path)
     runner(resume=True, **{"train_cfg.max_iters": 4}).train()
     assert (tmp_path / "iter_4.pth").is_file() and not spoiled.exists()
+
+
+def test_a_checkpoint_comes_with_each_validation_and_every_thousand(runner):
+    """Where no interval is set; one that is set is kept."""
+    run = runner(**{"train_cfg.max_iters": 2001, "train_cfg.val_interval": 1500})
+    run._train_loop = run.build_train_loop(run._train_loop)
+    for interval, found in ({}, [1000, 1500, 2000]), (dict(interval=700), [700, 1400]):
+        given = dict(type="CheckpointHook", by_epoch=False, **interval)
+        hook = HOOKS.build(additions.default_hooks(dict(checkpoint=given))["checkpoint"])
+        due = []
+        for step in range(1, 2001):
+            run._train_loop._iter = step - 1
+            if hook.every_n_train_iters(run, hook.interval):
+                due.append(step)
+        assert due == found

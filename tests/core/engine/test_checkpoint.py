@@ -112,7 +112,7 @@ def test_a_file_of_another_shape_is_named(content, words, tmp_path):
 STATE = dict(
     state_dict=dict(a=torch.ones(1)),
     meta=dict(iter=3, epoch=0),
-    message_hub=dict(log_scalars={}),
+    message_hub=dict(log_scalars={}, runtime_info={}, resumed_keys={}),
     optimizer=dict(state={}, param_groups=[]),
     random_states=[dict()],
 )
@@ -124,6 +124,7 @@ STATE = dict(
         *((key, None) for key in STATE if key != "state_dict"),
         ("meta", dict(iter="3", epoch=0)),
         ("meta", dict(iter=3)),
+        ("message_hub", dict(log_scalars={})),
         ("optimizer", [1]),
         ("random_states", dict(a=1)),
     ],

@@ -97,3 +97,36 @@ def test_padding_that_the_loss_does_not_ignore_is_told(tiny_config, tiny_data, c
     cfg.model.decode_head.ignore_index = 9
     prepare(cfg, work_dir="x")
     assert "padded with 255 (model.data_preprocessor.seg_pad_val)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"optim_wrapper.optimizer.lr": float("nan")}, r"optimizer\.lr=nan: give a finite number"),
+        ({"optim_wrapper.optimizer.lr": float("inf")}, r"optim_wrapper\.optimizer\.lr=inf"),
+        ({"optim_wrapper.optimizer.lr": "x"}, r"optimizer\.lr='x': give a finite number"),
+        ({"optim_wrapper.optimizer.lr": True}, r"optimizer\.lr=True"),
+        ({"optim_wrapper.optimizer.momentum": float("nan")}, r"optimizer\.momentum=nan"),
+        ({"optim_wrapper.optimizer.betas": (0.9, "x")}, r"optimizer\.betas=\(0\.9, 'x'\)"),
+        ({"optim_wrapper.clip_grad": dict(max_norm=float("inf"))}, r"clip_grad\.max_norm=inf"),
+        ({"optim_wrapper.paramwise_cfg": dict(custom_keys=dict(head=dict(lr_mult=float("nan"))))},
+         r"custom_keys\.head\.lr_mult=nan"),
+        ({"model.decode_head.loss_decode.class_weight": [1.0] * 4},
+         r"FCNHead\.loss_decode\.class_weight: 4 class weights for 5 classes"),
+        ({"model.decode_head.loss_decode.class_weight": [1, 1, 1, 1, float("inf")]},
+         r"class_weight=\[1, 1, 1, 1, inf\]: give numbers"),
+    ],
+)  # fmt: skip
+def test_numbers_that_are_none_are_refused(options, words, tiny_config):
+    cfg = tiny_config()
+    cfg.merge_from_dict(options)
+    with pytest.raises(ConfigError, match=words):
+        prepare(cfg, work_dir="x")
+
+
+def test_what_is_a_number_is_taken(tiny_config):
+    cfg = tiny_config()
+    cfg.optim_wrapper.clip_grad = dict(max_norm=1, norm_type=float("inf"))
+    cfg.model.decode_head.loss_decode.class_weight = [0, 1, 1.5, 2, 1e-3]
+    cfg.optim_wrapper.optimizer.lr = 1
+    assert prepare(cfg, work_dir="x").optim_wrapper.clip_grad.norm_type == float("inf")
