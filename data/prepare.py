@@ -24,7 +24,7 @@ try:
     from data import registry, streets
     from data.checks import Layout, check, told
     from data.errors import DataError
-    from data.files import mirror
+    from data.files import mirror, sweep
     from data.sets.cityscapes import KNOWN_IDS
     from data.sets.gtav import STATISTICS
     from data.streets.writers import MANIFEST
@@ -109,6 +109,8 @@ def add_streets_flags(command: argparse.ArgumentParser) -> None:
 def prepare(entry: registry.DataSet, root: Path, args: argparse.Namespace) -> list[str]:
     """Make what can be made and check every file; the problems, a line each."""
     layouts, allowed_ids = entry.layouts, entry.allowed_ids
+    if not args.check_only:
+        sweep(root)
     if entry.name == STREETS:
         if args.format == "gtav":
             layouts, allowed_ids = (GTAV_LAYOUT,), set(KNOWN_IDS.nonzero()[0].tolist())
