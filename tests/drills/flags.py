@@ -183,8 +183,9 @@ _OF: dict[str, list[tuple[str, str]]] = {
 
 # Whole commands.
 _OTHERS: list[tuple[str, str, str]] = [
-    *((PREPARE, f"streets --out O --num-train 1 --num-val 1 --{x}", x.split()[0])
+    *((PREPARE, f"streets --out O --num-train 1 --num-val 1 --{x}", x.split()[0].replace("-", "."))
       for x in ("size 0x0", "size 5", "size -1x5", "size 99999999x99999999", "size x",
+                "num-val 99999999999",
                 "num-train -1", "num-val x", "seed -1", "seed x", "workers 0", "workers -1",
                 "format x", "domain x")),
     (PREPARE, "magic", "magic"),
@@ -192,8 +193,8 @@ _OTHERS: list[tuple[str, str, str]] = [
     (PREPARE, "camvid --src none", "none"),
     (PREPARE, "camvid --src /dev/null", "/dev/null"),
     (PREPARE, "camvid --src CAMVID --out CAMVID/inside", "out|inside"),
-    (PREPARE, "gtav --src CAMVID", "gtav|images"),
-    (PREPARE, "cityscapes --src CAMVID", "leftImg8bit"),
+    (PREPARE, "gtav --src CAMVID", "problems in"),
+    (PREPARE, "cityscapes --src CAMVID", "gtFine"),
     (PREPARE, "check none.py", "none.py"),
     (PREPARE, "check /dev/zero", "/dev/zero"),
     (PREPARE, "isaid --src none --out O", "none"),

@@ -19,7 +19,7 @@ from drills.process import Case, Fault, Skipped, Started, children, must_end, mu
 from drills.world import GTAV, TRAIN, U2PL, World
 
 # Of result.json: what tells when and how it was made, not what came out.
-_OF_THE_START = ("command", "date", "cost")
+_OF_THE_START = ("command", "date", "cost", "code")
 _WHOLE: dict[str, Path] = {}  # work_dir of the undisturbed run of each track
 
 

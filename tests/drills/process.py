@@ -214,7 +214,7 @@ def must_refuse(done: Done, words: str = "") -> str:
         Fault: it did not.
     """
     lines = [line for line in done.err.splitlines() if line.strip()]
-    errors = [line for line in lines if re.match(r"(error: |[\w./-]+: error: )", line)]
+    errors = [line for line in lines if re.match(r"(error: |[\w./-]+( \w+)?: error: )", line)]
     if "Traceback" in done.err:
         raise Fault(f"traceback, {len(lines)} lines: {_last(done.err)}")
     if done.code == 0:
