@@ -37,14 +37,16 @@ ENDS = ("held", "failed", "skipped")
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    process.warm_up()
     folder = Path(tempfile.mkdtemp(prefix="drill-"))
     folder.chmod(0o755)  # some cases run as nobody
     try:
-        todo = chosen(args, world.draw(folder / "world", args.seed))
+        place = world.below(folder / "world")
+        todo = chosen(args, place)
         if args.list:
             print("\n".join(f"{part}: {case.kind}: {case.name}" for part, case in todo))
             return
+        process.warm_up()
+        world.draw(place, args.seed)
         faults, counts = drill(todo, folder, args)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -148,10 +148,14 @@ _HERE = [
 ]
 
 
-def draw(folder: Path, seed: int) -> World:
+def below(folder: Path) -> World:
+    """Where all of it will be."""
+    return World(folder / "camvid", folder / "gtav", folder / "configs")
+
+
+def draw(world: World, seed: int) -> None:
     """All of it."""
     rng = np.random.default_rng(seed)
-    world = World(folder / "camvid", folder / "gtav", folder / "configs")
     for split, count in (("train", 6), ("val", 2)):
         for part in ("images", "labels"):
             (world.camvid / part / split).mkdir(parents=True)
@@ -169,7 +173,6 @@ def draw(folder: Path, seed: int) -> World:
     (world.configs / "net.py").write_text(_MODEL.replace("CLASSES", "11"))
     base = ROOT / "semi_supervised/configs/camvid.yaml"
     (world.configs / "settings.yaml").write_text(_SETTINGS.format(base=base))
-    return world
 
 
 def copy_of(source: Path, folder: Path, change: Callable[[Path], None] | None = None) -> Path:
