@@ -253,7 +253,7 @@ def _balanced_order(presence: np.ndarray, count: int) -> np.ndarray:
 
 def _refuse(images: Images, root: Path, where: str, line: str) -> NoReturn:
     """A line that names no training image on disk."""
-    first = line.split()[0][:200]
+    first = line.split()[0][:100]
     form = f"{images.folder}/NAME{images.suffix}"
     if first.startswith(f"{images.folder}/") and first.endswith(images.suffix):
         raise DataError(f"{where}: {first} is not on disk below {root}; copy it or remove the line")
