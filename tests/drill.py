@@ -87,6 +87,7 @@ def drill(
             end = "failed"
             again = f"python tests/drill.py --seed {args.seed} --only {part} --match "
             faults.append(f"{case.kind}: {case.name}: {fault}; {again}{shlex.quote(case.name)}")
+        process.end_all()
         counts[case.kind, end] += 1
         if args.verbose:
             print(f"{end} {time.monotonic() - start:5.1f} s  {case.kind}: {case.name}", flush=True)

@@ -163,13 +163,19 @@ class Started:
     def all_dead(self, grace: float = 5.0) -> bool:
         """Whether nothing that it started is alive, ``grace`` seconds after its end."""
         end = time.monotonic() + grace
-        while left := children():
+        while children():
             if time.monotonic() > end:
-                for pid in left:
-                    os.kill(pid, signal.SIGKILL)
                 return False
             time.sleep(0.05)
         return True
+
+
+def end_all() -> None:
+    """Kill what a case has left behind, so that the next one is not blamed for it."""
+    while left := children():
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 def children(of: int | None = None) -> list[int]:
