@@ -80,7 +80,8 @@ def _start_up(world: World, number: int, folder: Path) -> None:
 
 def _run_all(world: World, number: int, folder: Path) -> None:
     arguments = ["--only", world.config, "--arms", "baseline", "--seeds", 0, "--max-iters", 3000,
-                 "--out", folder / "out", "--jobs", 1]  # fmt: skip
+                 "--out", folder / "out", "--jobs", 1, "--train-args",
+                 "--cfg-options default_hooks.checkpoint.interval=50"]  # fmt: skip
     process = Started(_ALL, arguments, folder)
     _send(process, folder / "out", number, group=False)
     must_stop(process.finish(), number)
