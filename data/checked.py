@@ -17,10 +17,13 @@ from torch.utils.data import Dataset
 
 from data.checks import stems, what_lies
 from data.errors import DataError
-from data.pairs import Rule, id_problems, problems_of, stored_ids
+from data.files import size_of, walk
+from data.lists import LONGEST, MOST
+from data.pairs import Rule, fault, id_problems, problems_of, stored_ids
 
 with contextlib.redirect_stdout(io.StringIO()):  # says twice that an optional package is absent
     from mmcv.transforms import LoadImageFromFile
+    from mmseg.datasets import BaseSegDataset
     from mmseg.datasets.transforms import LoadAnnotations
     from mmseg.registry import DATASETS
 
@@ -147,6 +150,7 @@ def _built(config: dict) -> Any:
     _check_list(config)
     try:
         dataset = DATASETS.build(config)
+        _check_folder(dataset)
         if len(dataset):
             return dataset
         cause = None
@@ -174,6 +178,35 @@ def _built(config: dict) -> Any:
     raise cause or DataError(f"{folder}: no image is left of it; see the data set's filter_cfg")
 
 
+def _check_folder(dataset: Any) -> None:
+    """mmseg leaves out, without a word, what is named as an image and is no file.
+
+    Raises:
+        DataError: there is such a one.
+    """
+    if not isinstance(dataset, BaseSegDataset):
+        return
+    listed, folder = dataset.ann_file, dataset.data_prefix.get("img_path")
+    if (listed and not os.path.isdir(listed)) or not folder or "://" in folder:
+        return
+    for place, folders, names in walk(folder):
+        for name in (*names, *folders):
+            if name.endswith(dataset.img_suffix) and not name.startswith("."):
+                _require_file(Path(place, name))
+
+
+def _require_file(path: Path) -> int:
+    """The size of a file.
+
+    Raises:
+        DataError: it is missing, or none.
+    """
+    try:
+        return size_of(path)
+    except (OSError, DataError) as error:
+        raise DataError(str(fault(path, error))) from error
+
+
 def _check_list(config: dict) -> None:
     """mmseg takes a byte order mark for a letter, and a blank line for an image without a name.
 
@@ -184,12 +217,19 @@ def _check_list(config: dict) -> None:
     if not listed or not isinstance(listed, str):
         return
     path = Path(listed) if os.path.isabs(listed) else Path(config.get("data_root") or "", listed)
-    if not path.is_file():
+    if not path.exists():
         return  # said by who reads it
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder, not a list of images; name a file, or leave "
+                        "ann_file out to read all")  # fmt: skip
+    if _require_file(path) > MOST:
+        raise DataError(f"{path}: too large for a list of images; name another ann_file")
     content = path.read_bytes()
     if content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{path}: begins with a byte order mark, which mmseg takes for a part of "
                         "the first name; save it as UTF-8 without one")  # fmt: skip
+    if max(map(len, content.split(b"\n"))) > LONGEST:
+        raise DataError(f"{path}: has a line of more than {LONGEST} bytes; list one image a line")
     blank = [n for n, line in enumerate(content.rstrip().split(b"\n"), 1) if not line.strip()]
     if blank and content.strip():
         raise DataError(f"{path}: line {blank[0]} is blank, which mmseg takes for an image; "

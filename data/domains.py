@@ -118,7 +118,7 @@ def parse(text: str) -> Domain:
     domain = DOMAINS[name]
     if not at:
         return domain
-    numbers = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", size)
+    numbers = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", size)
     if size != "full" and not numbers:
         raise DataError(f"{text}: after @ comes a size, such as @1024x512, or @full")
     return replace(

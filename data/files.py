@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
+import stat
 import tempfile
 import threading
 import time
@@ -20,6 +22,27 @@ from rich.console import Console
 from rich.progress import track
 
 from data.errors import DataError
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def size_of(path: str | Path) -> int:
+    """The size of a file in bytes; opening a pipe would wait for ever, a device has no end.
+
+    Raises:
+        OSError: it is missing. DataError: it is no file.
+    """
+    status = os.stat(path)
+    kind = stat.S_IFMT(status.st_mode)
+    if kind != stat.S_IFREG:
+        raise DataError(f"is {_KINDS.get(kind, 'no file')}, not a file")
+    return status.st_size
 
 
 def save(path: str | Path, data: bytes) -> None:
@@ -39,7 +62,7 @@ def save_all(contents: Mapping[str | Path, bytes]) -> None:
     drafts: dict[str, str | Path] = {}
     try:
         for path, data in contents.items():
-            handle, draft = tempfile.mkstemp(prefix=".unfinished-", dir=os.path.dirname(path))
+            handle, draft = tempfile.mkstemp(prefix=_draft(os.getpid()), dir=os.path.dirname(path))
             drafts[draft] = path
             with os.fdopen(handle, "wb") as stream:
                 stream.write(data)
@@ -53,6 +76,41 @@ def save_all(contents: Mapping[str | Path, bytes]) -> None:
             if os.path.exists(draft):
                 os.unlink(draft)
         raise
+
+
+def _draft(pid: int | str) -> str:
+    """How the names of drafts of a process begin."""
+    return f".unfinished-{socket.gethostname()}-{pid}-"
+
+
+def sweep(folder: str | Path) -> int:
+    """Remove the drafts that processes which are dead left below ``folder``; how many.
+
+    Of processes elsewhere nothing is known but that no file takes an hour to write.
+    """
+    removed = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(place, name)
+            if name.startswith(".unfinished-") and not _is_written(path):
+                os.unlink(path)
+                removed += 1
+    return removed
+
+
+def _is_written(path: str) -> bool:
+    """Whether a process may be at work on a draft."""
+    name = os.path.basename(path)
+    pid = name.removeprefix(_draft("").removesuffix("-")).partition("-")[0]
+    if name.startswith(_draft(pid)) and pid.isdigit():
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # another user's
+            pass
+        return True
+    return time.time() - os.path.getmtime(path) < 3600
 
 
 def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:

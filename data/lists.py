@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.errors import DataError
+from data.files import size_of
 
+MOST = 64 * 2**20  # bytes: names of a million images
+LONGEST = 4096  # characters of a line: a path has no more
 _MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
@@ -18,11 +21,16 @@ def lines(path: str | Path) -> Iterator[tuple[str, str]]:
     UTF-8 or UTF-16, with the mark that editors put before it or without; any line ends.
 
     Raises:
-        DataError: it cannot be read, is no text, or is empty.
+        DataError: it cannot be read, is no text, or is empty; a line is too long for a name.
     """
     path = Path(path)
     try:
+        size = size_of(path)
+        if size > MOST:
+            raise DataError(f"has {size:,} bytes, more than a list of images has")
         content = path.read_bytes()
+    except DataError as error:
+        raise DataError(f"{path}: {error}; name a list file") from None
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}; name a list file") from error
     coding = next((c for mark, c in _MARKS.items() if content.startswith(mark)), "utf-8")
@@ -35,6 +43,9 @@ def lines(path: str | Path) -> Iterator[tuple[str, str]]:
     if not text.strip():
         raise DataError(f"{path}: no image is listed; name a list with one image a line")
     for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
+        if len(line) > LONGEST:
+            raise DataError(f"{path}, line {number}: has {len(line):,} characters; name a list "
+                            "with one image a line")  # fmt: skip
         if line.strip():
             yield f"{path}, line {number}", line.strip()
 

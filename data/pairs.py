@@ -4,30 +4,26 @@ loader give."""
 from __future__ import annotations
 
 import io
-import os
-import stat
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from data.errors import DataError
+from data.files import size_of
 
 # How a whole file begins and what comes at its end. Pillow decodes a PNG whose last bytes are gone
 # (OpenCV then refuses it in the middle of a training) and a JPEG that goes on in zeros.
 _ENDS = {b"\x89PNG\r\n\x1a\n": b"IEND\xaeB`\x82", b"\xff\xd8": b"\xff\xd9"}
 _TAIL = 1024  # some writers add a few bytes after the end
+_MORE = bytes(range(1, 255, 2))  # no mark of JPEG's among them
 _ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
+# What a file that cannot be read raises.
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 _BYTES = ("L", "P", "1")  # Pillow's modes of one channel that fits in 8 bits
-_KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,7 @@ def problems_of(
             continue
         try:
             headers[path] = _header(path, whole=pixels)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except UNREADABLE as error:
             found.append(fault(path, error))
     if found:
         return found
@@ -219,26 +215,13 @@ def stored_ids(
     return {v for v in range(256) if trained_id(v, reduce_zero_label, label_map) in allowed}
 
 
-def _regular(path: str | Path) -> int:
-    """The size of a file in bytes; opening a pipe would wait for ever.
-
-    Raises:
-        OSError: it is missing. DataError: it is no file.
-    """
-    status = os.stat(path)
-    kind = stat.S_IFMT(status.st_mode)
-    if kind != stat.S_IFREG:
-        raise DataError(f"is {_KINDS.get(kind, 'no file')}, not a file")
-    return status.st_size
-
-
 def has_end(path: str | Path) -> bool:
     """Whether a PNG or JPEG file has its end mark; files of other kinds are taken as they are.
 
     Raises:
         OSError: it is missing. DataError: it is no file.
     """
-    size = _regular(path)
+    size = size_of(path)
     with open(path, "rb") as file:
         start = file.read(8)
         file.seek(max(0, size - _TAIL))
@@ -257,10 +240,21 @@ def _header(path: str | Path, *, whole: bool) -> _Header:
         size = image.size
         if whole:
             image.load()
+            if image.format == "JPEG" and _lacks_pixels(path, image):
+                raise OSError("ends before its last pixel")
         turn = _orientation(image)
         if image.format == "TIFF" and turn >= 5:  # Pillow gives the size after the turn
             size = size[::-1]
         return _Header(size, image.mode, turn)
+
+
+def _lacks_pixels(path: str | Path, image: Image.Image) -> bool:
+    """Whether a decoded JPEG ends early, though with its mark: decoders make up the pixels that it
+    lacks, so bytes put before the mark change them; in a whole file nothing reads these."""
+    data = Path(path).read_bytes()
+    end = data.rfind(b"\xff\xd9")
+    with Image.open(io.BytesIO(data[:end] + _MORE + data[end:])) as longer:
+        return longer.tobytes() != image.tobytes()
 
 
 def _orientation(image: Image.Image) -> int:
@@ -278,14 +272,27 @@ def read_pixels(path: str | Path) -> np.ndarray:
     """Pixels as stored, (H, W) or (H, W, channels); a palette image gives its indices.
 
     Raises:
-        OSError, SyntaxError, ValueError: the file is not a whole image.
+        UNREADABLE: the file is not a whole image, or too large.
     """
-    _regular(path)
+    size_of(path)
     data = Path(path).read_bytes()
     if not _is_whole(data, data[-_TAIL:]):
         raise OSError("its end is missing")
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image)
+
+
+def decode(path: str | Path, flags: int) -> np.ndarray:
+    """Pixels as OpenCV decodes them, once the header tells a size that can be decoded.
+
+    Raises:
+        UNREADABLE: the file is not a whole image, or too large.
+    """
+    _header(path, whole=False)
+    pixels = cv2.imread(str(path), flags)
+    if pixels is None:
+        raise OSError("cannot be decoded")
+    return pixels
 
 
 def fault(path: str | Path, error: Exception) -> Problem:

@@ -16,6 +16,7 @@ cut goes on, what is finished is skipped: the same command again.
 
 import argparse
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -47,7 +48,7 @@ try:
     from data import registry, streets
     from data.checks import Layout, check, told
     from data.errors import DataError
-    from data.files import mirror
+    from data.files import mirror, sweep
     from data.sets.cityscapes import KNOWN_IDS
     from data.sets.gtav import STATISTICS
     from data.streets.writers import MANIFEST
@@ -55,6 +56,7 @@ except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; set up with: source setup.sh") from error
 
 CHECK = "check"
+LARGEST = 8192  # pixels of a side of a street
 STREETS = "streets"  # drawn, with flags of its own
 GTAV_LAYOUT = Layout("images", "labels", ".png", ".png")  # labels hold labelIds
 
@@ -122,16 +124,40 @@ def add_streets_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", "--src", dest="src", help="its folder [data/raw/streets]")
     command.add_argument("--domain", choices=streets.DOMAINS, default="real")
     command.add_argument("--format", choices=["cityscapes", "gtav"], default="cityscapes")
-    command.add_argument("--num-train", type=int, default=registry.STREETS["num_train"])
-    command.add_argument("--num-val", type=int, default=registry.STREETS["num_val"])
+    command.add_argument("--num-train", type=count, default=registry.STREETS["num_train"])
+    command.add_argument("--num-val", type=count, default=registry.STREETS["num_val"])
     command.add_argument("--size", default="384x192", help="width x height [384x192]")
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--workers", type=int, help="processes [one a core]")
+    command.add_argument("--workers", type=workers, help="processes [one a core]")
+
+
+def count(text: str) -> int:
+    """A number of images.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none, or one that no disk holds.
+    """
+    if not re.fullmatch("[0-9]{1,6}", text):
+        raise argparse.ArgumentTypeError(f"{text}: give a number of images, 0 to 999999")
+    return int(text)
+
+
+def workers(text: str) -> int:
+    """A number of processes.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    if not re.fullmatch("[1-9][0-9]{0,3}", text):
+        raise argparse.ArgumentTypeError(f"{text}: give a number of processes, 1 or more")
+    return int(text)
 
 
 def prepare(entry: registry.DataSet, root: Path, args: argparse.Namespace) -> list[str]:
     """Make what can be made and check every file; the problems, a line each."""
     layouts, allowed_ids = entry.layouts, entry.allowed_ids
+    if not args.check_only:
+        sweep(root)
     if entry.name == STREETS:
         if args.format == "gtav":
             layouts, allowed_ids = (GTAV_LAYOUT,), set(KNOWN_IDS.nonzero()[0].tolist())
@@ -169,11 +195,13 @@ def take(entry: registry.DataSet, root: Path, args: argparse.Namespace) -> None:
 
 def write_streets(root: Path, args: argparse.Namespace) -> None:
     width, _, height = args.size.partition("x")
-    if not (width.isdigit() and height.isdigit()):
-        raise DataError(f"--size {args.size}: give width x height, such as 384x192")
+    sides = [int(x) if re.fullmatch("[0-9]{1,5}", x) else 0 for x in (width, height)]
+    if not all(1 <= side <= LARGEST for side in sides):
+        raise DataError(f"--size {args.size}: give width x height, such as 384x192, of at most "
+                        f"{LARGEST} each")  # fmt: skip
     write = streets.write_cityscapes if args.format == "cityscapes" else streets.write_gtav
     write(root, domain=args.domain, num_train=args.num_train, num_val=args.num_val,
-          size=(int(width), int(height)), seed=args.seed, workers=args.workers)  # fmt: skip
+          size=tuple(sides), seed=args.seed, workers=args.workers)  # fmt: skip
     print(f"{root}: {args.num_train} + {args.num_val} images, {args.domain} domain")
 
 

@@ -25,7 +25,7 @@ from data.checks import Layout, stems
 from data.errors import DataError
 from data.files import save_all
 from data.lists import Images, lines
-from data.pairs import Rule, fault, id_problems, problems_of, read_pixels
+from data.pairs import UNREADABLE, Rule, fault, id_problems, problems_of, read_pixels
 
 _LEAST = 1000  # a class with less than 1/1000 of an image's pixels does not count as in it
 _ONE = 2**40  # 1 in fixed point
@@ -218,7 +218,7 @@ def _classes_in(entry: registry.DataSet, root: Path, path: Path) -> np.ndarray:
         problems = problems_of(None, path, Rule(entry.allowed_ids))
         label = read_pixels(path) if not problems else np.zeros(0, np.uint8)
         problems += id_problems(path, label, entry.allowed_ids)
-    except (OSError, SyntaxError, ValueError) as error:
+    except UNREADABLE as error:
         problems = [fault(path, error)]
     if problems:
         raise DataError(f"{problems[0]}; to see all: {_prepare(entry, root)}")
@@ -253,7 +253,7 @@ def _balanced_order(presence: np.ndarray, count: int) -> np.ndarray:
 
 def _refuse(images: Images, root: Path, where: str, line: str) -> NoReturn:
     """A line that names no training image on disk."""
-    first = line.split()[0]
+    first = line.split()[0][:100]
     form = f"{images.folder}/NAME{images.suffix}"
     if first.startswith(f"{images.folder}/") and first.endswith(images.suffix):
         raise DataError(f"{where}: {first} is not on disk below {root}; copy it or remove the line")

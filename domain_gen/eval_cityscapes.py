@@ -43,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ConfigError("results lie beside a checkpoint: give one checkpoint of a folder")
     known = manifest.read()["sources"].get(nets[0].source, {}).get("targets", PUBLISHED)
     targets = named or [domains.parse(name) for name in known]
+    for net in nets:  # before scenes are drawn
+        for target in targets:
+            domains.prediction_map(net.classes, target.entry.classes)
     found, missing = manifest.find_targets(targets, roots)
     for target, reason in missing.items():
         print(f"missing: {target.title}: {reason}", file=sys.stderr)

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import shlex
 import sys
 import threading
@@ -27,6 +28,7 @@ from core.errors import ConfigError, UserError
 ROOT = Path(__file__).resolve().parents[2]
 # Numbers that NumPy and torch both take.
 SEEDS = range(2**32)
+WHOLE = range(1, 10**9 + 1)
 # Settings of a config that a flag gives, too.
 _TWICE = {"randomness.seed": "seed", "train_cfg.max_iters": "max_iters", "work_dir": "work_dir"}
 AS_RELEASED = (
@@ -35,8 +37,21 @@ AS_RELEASED = (
 )
 
 
+# Keys of --cfg-options and the least whole number that they may have.
+_LEAST = {
+    r"train_cfg\.(max_iters|max_epochs|val_interval)": 1,
+    r"default_hooks\.\w+\.interval": -1,
+    r"\w+_dataloader\.batch_size": 1,
+    r"\w+_dataloader\.num_workers": 0,
+}
+_SECTION = re.compile(
+    r"model|optim_wrapper|default_hooks|(train|val|test)_(cfg|dataloader|evaluator)|custom_hooks"
+)
+
+
 class _Settings(DictAction):
-    """``DictAction`` that refuses what is no KEY=VALUE, and a key with two values."""
+    """``DictAction`` that refuses what is no KEY=VALUE, a key with two values, a number in the
+    place of a section, and one that no loop or loader can use."""
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:
         before = dict(getattr(namespace, self.dest) or {})
@@ -45,6 +60,12 @@ class _Settings(DictAction):
             if not (key and equals):
                 parser.error(f"{option_string} {text}: give KEY=VALUE")
             now = self._parse_iterable(value)
+            if _SECTION.fullmatch(key) and not (now is None or isinstance(now, (list, tuple))):
+                parser.error(f"{option_string} {text}: is a section; give {key}.NAME=VALUE")
+            for pattern, least in _LEAST.items():
+                whole = isinstance(now, int) and not isinstance(now, bool)
+                if re.fullmatch(pattern, key) and not (whole and now >= least):
+                    parser.error(f"{option_string} {text}: give a whole number, {least} or more")
             if before.setdefault(key, now) != now:
                 parser.error(f"{option_string} {key}: given twice, {before[key]} and {now}")
         setattr(namespace, self.dest, before)
@@ -72,9 +93,20 @@ def positive(text: str) -> int:
     Raises:
         argparse.ArgumentTypeError: it is none.
     """
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: give a whole number, 1 or more")
+    if not text.isdigit() or int(text) not in WHOLE:
+        raise argparse.ArgumentTypeError(f"{text}: give a whole number, 1 to {WHOLE[-1]:,}")
     return int(text)
+
+
+def folder(text: str) -> str:
+    """The name of a folder: an empty one, of a variable that is not set, is none.
+
+    Raises:
+        argparse.ArgumentTypeError: it is empty.
+    """
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; name a folder")
+    return text
 
 
 def seed(text: str) -> int:
@@ -143,7 +175,7 @@ def add_launcher_flags(parser: argparse.ArgumentParser) -> None:
 def add_test_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that mmseg users know, for any entry script."""
     parser.add_argument(
-        "--work-dir", default="work_dirs/test", help="where logs and checkpoints go"
+        "--work-dir", type=folder, default="work_dirs/test", help="where logs and checkpoints go"
     )
     parser.add_argument("--cfg-options", nargs="+", action=_Settings, default={},
                         metavar="KEY=VALUE", help="override settings of the config")  # fmt: skip

@@ -21,7 +21,7 @@ from data.colors import Colors
 from data.errors import DataError
 from data.files import in_parallel, png, save, walk
 from data.lists import lines
-from data.pairs import fault, has_end, read_pixels
+from data.pairs import UNREADABLE, decode, fault, read_pixels
 
 CLASSES = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car",
            "pedestrian", "bicyclist")  # fmt: skip
@@ -197,11 +197,7 @@ def _convert(task: _Task) -> bool | object:
         return False
     path = task.image
     try:
-        if not has_end(path):
-            raise OSError("its end is missing")
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is None:
-            raise OSError("cannot be decoded")
+        image = decode(path, cv2.IMREAD_COLOR)
         path = task.label
         label = read_pixels(path)
         if label.ndim == 3:
@@ -211,7 +207,7 @@ def _convert(task: _Task) -> bool | object:
         if label.shape != image.shape[:2]:
             height, width = label.shape
             raise DataError(f"is {width}x{height}, its image {image.shape[1]}x{image.shape[0]}")
-    except (DataError, OSError, SyntaxError, ValueError) as error:
+    except UNREADABLE as error:
         return fault(path, error)
     if label.shape != SIZE[::-1]:
         image = cv2.resize(image, SIZE, interpolation=cv2.INTER_AREA)

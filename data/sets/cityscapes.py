@@ -9,7 +9,7 @@ import numpy as np
 
 from data.errors import DataError
 from data.files import in_parallel, png, save
-from data.pairs import fault, has_end
+from data.pairs import UNREADABLE, decode, fault
 
 # The published table by labelId: name, whether it is trained and evaluated, colour.
 _LABELS: tuple[tuple[str, bool, tuple[int, int, int]], ...] = (
@@ -111,10 +111,10 @@ def _convert(path: Path) -> str | None:
     """Write one file; the problem as a line, None if there is none."""
     try:
         # Not Pillow, which takes a palette for ids.
-        label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if has_end(path) else None
-    except (OSError, DataError) as error:
+        label = decode(path, cv2.IMREAD_UNCHANGED)
+    except UNREADABLE as error:
         return str(fault(path, error))
-    if label is None or label.ndim != 2 or label.dtype != np.uint8:
+    if label.ndim != 2 or label.dtype != np.uint8:
         return f"{path}: not an 8-bit single-channel PNG; copy it again"
     try:
         train_ids = convert_label_ids(label)

@@ -23,7 +23,7 @@ from data.colors import Colors, refuse
 from data.errors import DataError
 from data.files import in_parallel, png, save
 from data.lists import Images, lines
-from data.pairs import fault, has_end, read_pixels
+from data.pairs import UNREADABLE, fault, has_end, read_pixels
 from data.sets.cityscapes import CLASSES, ID_TO_TRAIN_ID, KNOWN_IDS, LABEL_COLORS
 
 IMAGES, LABELS, TRAIN_IDS = "images", "labels", "train_ids"
@@ -72,8 +72,7 @@ def read_label(path: str | Path) -> np.ndarray:
     Indices are ids only under GTAV's own palette, or a grey one; image tools re-order a palette.
 
     Raises:
-        OSError, SyntaxError, ValueError: the file is not a whole image.
-        DataError: an index has no colour.
+        UNREADABLE: the file is not a whole image, or too large; an index has no colour.
     """
     label = read_pixels(path)
     with Image.open(path) as header:
@@ -173,7 +172,7 @@ def _convert(task: tuple[str, str]) -> _Outcome:
             return _Outcome(f"{image}: truncated; copy it again")
         with Image.open(image) as header:
             width, height = header.size
-    except (DataError, OSError, SyntaxError, ValueError) as error:
+    except UNREADABLE as error:
         return _Outcome(str(fault(path, error)))
     if train_ids.shape != (height, width):
         return _Outcome(

@@ -24,7 +24,7 @@ from PIL import Image
 from data.colors import Colors
 from data.errors import DataError
 from data.files import in_parallel, png, save
-from data.pairs import fault, has_end
+from data.pairs import UNREADABLE, decode, fault
 
 CLASSES = (
     "background", "ship", "store_tank", "baseball_diamond", "tennis_court", "basketball_court",
@@ -129,7 +129,7 @@ def _cut(task: _Task) -> bool | str:
         image = _read(task.image)
         path = task.label
         label = COLORS.ids(_read(task.label))
-    except (DataError, OSError) as error:
+    except UNREADABLE as error:
         return str(fault(path, error))
     if image.shape[:2] != label.shape:
         return (
@@ -149,9 +149,4 @@ def _cut(task: _Task) -> bool | str:
 
 def _read(path: Path) -> np.ndarray:
     """RGB (H, W, 3) uint8. OpenCV's decoder: Pillow's takes so large an image for an attack."""
-    if not has_end(path):
-        raise OSError("its end is missing")
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise OSError("cannot be decoded")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)

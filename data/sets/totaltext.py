@@ -26,7 +26,7 @@ from PIL import Image
 
 from data.errors import DataError
 from data.files import in_parallel, png, save
-from data.pairs import fault, has_end
+from data.pairs import UNREADABLE, decode, fault
 
 CLASSES = ("background", "text")
 PALETTE = ((0, 0, 0), (255, 255, 255))
@@ -198,13 +198,9 @@ def _convert(task: _Task) -> bool | str:
             "the image"
         )
     try:
-        if not has_end(task.image):
-            return f"{task.image}: truncated; copy it again"
-    except DataError as error:
+        image = decode(task.image, cv2.IMREAD_COLOR)  # upright, as mmcv reads it
+    except UNREADABLE as error:
         return str(fault(task.image, error))
-    image = cv2.imread(str(task.image))  # upright, as mmcv reads it
-    if image is None:
-        return f"{task.image}: not an image that can be read; copy it again"
     height, width = image.shape[:2]
     try:
         if task.annotations == "pixel":
@@ -222,9 +218,10 @@ def _convert(task: _Task) -> bool | str:
 
 def _mask(path: Path, height: int, width: int) -> np.ndarray:
     """Characters, white on black; JPEG leaves greys at their edges."""
-    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if has_end(path) else None
-    if mask is None:
-        raise DataError("truncated, or not an image that can be read")
+    try:
+        mask = decode(path, cv2.IMREAD_GRAYSCALE)
+    except UNREADABLE as error:
+        raise DataError(f"not an image that can be read ({error})") from error
     if mask.shape != (height, width):
         raise DataError(f"is {mask.shape[1]}x{mask.shape[0]}, its image {width}x{height}")
     return (mask >= 128).astype(np.uint8)

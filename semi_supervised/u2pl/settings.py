@@ -13,6 +13,7 @@ import typing
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
+from reprlib import repr  # a few aliases of YAML can stand for gigabytes of text
 from typing import Any
 
 import yaml
@@ -193,13 +194,14 @@ _ONE_OF = {
     "hl.ignored": IGNORED,
 }
 _WITHIN = {  # how ranks and the number of classes go together: contrastive.py
-    "dataset.train.crop.size": (3, math.inf),  # a box of half of the image, and more to choose from
+    "dataset.train.crop.size": (3, 100_000),  # a box of half of the image, and more to choose from
+    "dataset.train.rand_resize": (0, 100),
     "dataset.batch_size": (1, math.inf),
     "dataset.workers": (0, math.inf),
     "dataset.test_size": (0, math.inf),
     "dataset.mean": (0, 255),
-    "trainer.epochs": (1, math.inf),
-    "trainer.max_iters": (0, math.inf),
+    "trainer.epochs": (1, 10**9),
+    "trainer.max_iters": (0, 10**9),
     "trainer.evaluations": (1, math.inf),
     "trainer.optimizer.kwargs.momentum": (0, 1),
     "trainer.optimizer.kwargs.weight_decay": (0, math.inf),
@@ -211,14 +213,14 @@ _WITHIN = {  # how ranks and the number of classes go together: contrastive.py
     "trainer.contrastive.current_class_threshold": (0, 1),
     "trainer.contrastive.current_class_negative_threshold": (0, 1),
     "trainer.contrastive.low_entropy_threshold": (0, 100),
-    "trainer.contrastive.num_negatives": (1, math.inf),
-    "trainer.contrastive.num_queries": (1, math.inf),
+    "trainer.contrastive.num_negatives": (1, 10**6),
+    "trainer.contrastive.num_queries": (1, 10**6),
     "trainer.contrastive.loss_weight": (0, math.inf),
-    "trainer.contrastive.memory_size": (1, math.inf),
-    "trainer.contrastive.memory_size_first": (1, math.inf),
+    "trainer.contrastive.memory_size": (1, 10**7),
+    "trainer.contrastive.memory_size_first": (1, 10**7),
     "criterion.kwargs.thresh": (0, 1),
     "criterion.kwargs.min_kept": (0, math.inf),
-    "net.rep_planes": (1, math.inf),
+    "net.rep_planes": (1, 100_000),
     "net.ema_decay": (0, 1),
     "net.aux_loss.loss_weight": (0, math.inf),
     "hl.alpha": (0, math.inf),
@@ -259,7 +261,7 @@ def from_dict(cls: type, values: Any, where: str = "", source: str = "settings")
         ConfigError: see :func:`load_settings`.
     """
     if not isinstance(values, dict):
-        raise ConfigError(f"{source}: {where or 'the file'} must be a mapping, got {values!r}")
+        raise ConfigError(f"{source}: {where or 'the file'} must be a mapping, got {repr(values)}")
     types = typing.get_type_hints(cls)
     for key in values:
         if key not in types:
@@ -283,7 +285,7 @@ def _typed(kind: Any, value: Any, where: str, source: str) -> Any:
     if typing.get_origin(kind) is tuple:
         kinds = typing.get_args(kind)
         if not isinstance(value, (list, tuple)) or len(value) != len(kinds):
-            raise ConfigError(f"{source}: {where} must be {len(kinds)} values, got {value!r}")
+            raise ConfigError(f"{source}: {where} must be {len(kinds)} values, got {repr(value)}")
         return tuple(_typed(k, v, where, source) for k, v in zip(kinds, value, strict=True))
     if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
         try:
@@ -291,7 +293,7 @@ def _typed(kind: Any, value: Any, where: str, source: str) -> Any:
         except (ValueError, OverflowError):
             pass
     if type(value) is not kind:
-        raise ConfigError(f"{source}: {where} must be {kind.__name__}, got {value!r}")
+        raise ConfigError(f"{source}: {where} must be {kind.__name__}, got {repr(value)}")
     return value
 
 
@@ -303,7 +305,8 @@ def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict:
         raise ConfigError(f"{path}: is its own base")
     try:
         values = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or the 45th of a month
+    # ValueError: no UTF-8, or the 45th of a month; RecursionError: brackets in brackets
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must be a mapping")
@@ -315,7 +318,7 @@ def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict:
     if base is None:
         return values
     if not isinstance(base, str):
-        raise ConfigError(f"{path}: base must be the name of a file, got {base!r}")
+        raise ConfigError(f"{path}: base must be the name of a file, got {repr(base)}")
     merged = _read(path.parent / base, (*seen, path.resolve()))
     _merge(merged, values)
     return merged
@@ -332,7 +335,7 @@ def _merge(into: dict, values: dict) -> None:
 def _parse(text: str, override: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{override!r}: the value is not YAML") from error
 
 

@@ -155,3 +155,18 @@ def test_a_list_that_mmseg_would_misread_is_named(content, words, user_set, tmp_
     (tmp_path / "list.txt").write_bytes(content)
     with pytest.raises(DataError, match=rf"list\.txt: .*{words}|list\.txt: {words}"):
         CheckedDataset(user_set(ann_file=str(tmp_path / "list.txt")))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda p: os.symlink("/dev/zero", p),
+                                  lambda p: os.symlink("nothing", p)])  # fmt: skip
+def test_what_is_named_as_an_image_and_is_none_is_not_left_out(make, user_set, tmp_path):
+    make(tmp_path / "img/5.jpg")
+    with pytest.raises(DataError, match=r"img/5\.jpg: (is a|cannot be found)"):
+        CheckedDataset(user_set())
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda p: os.symlink("/dev/zero", p)])
+def test_a_list_that_has_no_end_is_refused(make, user_set, tmp_path):
+    make(tmp_path / "names.txt")
+    with pytest.raises(DataError, match=r"names\.txt: is a .*, not a file"):
+        CheckedDataset(user_set(ann_file="names.txt"))

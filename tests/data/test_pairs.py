@@ -159,3 +159,22 @@ def test_damage_inside_is_found_by_the_pixels_alone(pair):
     pair[1].write_bytes(content)
     assert lines(pair) == []
     assert "damaged or truncated" in lines(pair, pixels=True)[0]
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_ends_early_with_its_mark_is_named(progressive, pair):
+    """Decoders make up what it lacks; a whole one, plain or with bytes after its end, is taken."""
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 255, (48, 64, 3), np.uint8))
+    Image.new("L", (64, 48)).save(pair[1])
+    noise.save(pair[0], progressive=progressive)
+    whole = pair[0].read_bytes()
+    for share in (0.5, 0.8, 0.97):
+        pair[0].write_bytes(whole[: int(len(whole) * share)] + b"\xff\xd9")
+        (line,) = lines(pair, pixels=True)
+        assert line.startswith(f"{pair[0]}: damaged or truncated"), (share, line)
+    for flat in (noise, Image.new("RGB", (64, 48), (9, 9, 9))):
+        for more in (b"", b"\0\0\0"):
+            flat.save(pair[0], progressive=progressive)
+            pair[0].write_bytes(pair[0].read_bytes() + more)
+            assert lines(pair, pixels=True) == []

@@ -1,5 +1,6 @@
 """``prepare.py NAME --src … --out …`` as it is called: links, conversions, and bad input."""
 
+import re
 from pathlib import Path
 
 import cv2
@@ -77,3 +78,20 @@ def test_nothing_there_is_one_line(name, tmp_path, called):
     if name != "ade20k":
         with pytest.raises(DataError, match=rf"make it with python data/prepare.py {name} --src"):
             registry.locate(name, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--size", "99999999x99999999"], "of at most 8192 each"),
+        (["--size", "0x5"], "--size 0x5: give width x height"),
+        (["--num-train", "-1"], "argument --num-train: (-1: give a number|expected one argument)"),
+        (["--num-val", "99999999999"], "argument --num-val: 99999999999: give a number of images"),
+        (["--workers", "0"], "argument --workers: 0: give a number of processes, 1 or more"),
+    ],
+)
+def test_streets_that_no_disk_holds_are_refused(flags, words, tmp_path, capsys):
+    with pytest.raises((SystemExit, DataError)) as error:
+        prepare.main(["streets", "--out", str(tmp_path / "made"), *flags])
+    assert re.search(words, f"{error.value}{capsys.readouterr().err}")
+    assert not (tmp_path / "made").exists()

@@ -368,12 +368,30 @@ def test_missing_lists_are_named(cityscapes):
     good.write_text(AACHEN[0])
     for gone, why in (
         (cityscapes / "gone.txt", "No such file"),
-        (cityscapes / "gtFine", "Is a dir"),
+        (cityscapes / "gtFine", "is a folder, not a file"),
     ):
         with pytest.raises(DataError, match=f"{gone}: {why}"):
             read_lists("cityscapes", cityscapes, gone, good)
         with pytest.raises(DataError, match=f"{gone}: {why}"):
             read_lists("cityscapes", cityscapes, good, gone)
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (os.mkfifo, "is a pipe, not a file"),
+        (lambda p: os.symlink("/dev/zero", p), "is a device, not a file"),
+        (lambda p: p.write_text(AACHEN[0] + " " * 2**20 + "x"), "line 1: has 1,048,"),
+        (lambda p: p.write_text("a," * 2**19), "line 1: has 1,048,576 characters"),
+    ],
+)
+def test_lists_without_end_are_refused_at_once(make, what, cityscapes):
+    good = cityscapes / "good.txt"
+    good.write_text(AACHEN[0])
+    make(cityscapes / "odd.txt")
+    with pytest.raises(DataError, match=rf"odd\.txt.* {what}|odd\.txt, {what}") as error:
+        read_lists("cityscapes", cityscapes, good, cityscapes / "odd.txt")
+    assert len(str(error.value)) < 500
 
 
 def test_camvids_validation_images_are_not_training_images(fake_camvid):

@@ -373,3 +373,14 @@ def test_as_released_is_in_the_commands(call, tmp_path):
     assert f"{tmp_path}/hl-normalize=batch-ignored=include-seed0 " in lines[2]
     assert "--weighting hl --options normalize=batch ignored=include" in lines[2]
     assert all("eval_cityscapes.py" in line for line in lines[3:])
+
+
+def test_classes_that_do_not_map_are_refused_before_scenes_are_drawn(call, refused, tmp_path):
+    checkpoint, scenes = tmp_path / "w/iter_2.pth", tmp_path / "scenes"
+    checkpoint.parent.mkdir()
+    meta = dict(dataset_meta=dict(classes=["cat", "dog"]))
+    torch.save(dict(state_dict={"x": torch.zeros(1)}, meta=meta), checkpoint)
+    done = call(EVALUATE, checkpoint, "--config", "deeplabv3plus_r18-w16", "--target",
+                "streets:real", "--data-root", f"streets={scenes}")  # fmt: skip
+    assert "no mapping from 2 classes (cat, …) to 19 (road, …)" in refused(done)
+    assert not scenes.exists()

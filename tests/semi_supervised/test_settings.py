@@ -1,6 +1,7 @@
 """The YAML file: published values, overrides, and what is refused in one line."""
 
 import dataclasses
+from itertools import pairwise
 
 import pytest
 import yaml
@@ -61,13 +62,19 @@ def test_a_base_is_completed_and_values_are_overridden(configs):
         ("trainer.epoch=3", "unknown key trainer.epoch; did you mean epochs?"),
         ("foo.bar=3", "unknown key foo; there are: dataset, net"),
         ("trainer.epochs=many", "trainer.epochs must be int, got 'many'"),
-        ("trainer.epochs=0", "trainer.epochs must be 1 or more; got 0"),
+        ("trainer.epochs=0", "trainer.epochs must be from 1 to 1000000000; got 0"),
         ("trainer.epochs", "an override is KEY=VALUE"),
         ("dataset.train.crop.size=769", "dataset.train.crop.size must be 2 values, got 769"),
         ("criterion.type=focal", "criterion.type must be one of ohem, ce; got 'focal'"),
         ("trainer.unsupervised.apply_aug=mix", "must be one of cutmix, classmix, cutout, none"),
         ("net.ema_decay=1.5", "net.ema_decay must be from 0 to 1; got 1.5"),
         ("trainer=3", "trainer must be a mapping, got 3"),
+        ("trainer.max_iters=9999999999999", "trainer.max_iters must be from 0 to 1000000000"),
+        ("trainer.contrastive.memory_size=99999999", "memory_size must be from 1 to 10000000"),
+        ("net.rep_planes=99999999999", "net.rep_planes must be from 1 to 100000"),
+        ("dataset.train.crop.size=[999999999, 9]", "crop.size must be from 3 to 100000"),
+        ("dataset.train.rand_resize=[1, 1.0e9]", "rand_resize must be from 0 to 100"),
+        ("trainer.epochs=" + "[" * 3000, "the value is not YAML"),
         ("net.config=[", "the value is not YAML"),
         ("net.config=2020-13-45", "the value is not YAML"),
         ("net=[1]", "net must be a mapping, got [1]"),
@@ -77,13 +84,13 @@ def test_a_base_is_completed_and_values_are_overridden(configs):
         ("hl.c=0", "hl.c must be > 0; got 0"),
         ("hl.alpha=-1", "hl.alpha must be 0 or more"),
         ("net.ema_decay=.nan", "net.ema_decay must be from 0 to 1; got nan"),
-        ("net.rep_planes=0", "net.rep_planes must be 1 or more"),
+        ("net.rep_planes=0", "net.rep_planes must be from 1 to 100000"),
         ("net.aux_loss.loss_weight=.inf", "net.aux_loss.loss_weight must be 0 or more; got inf"),
         ("dataset.batch_size=0", "dataset.batch_size must be 1 or more"),
         ("dataset.workers=-1", "dataset.workers must be 0 or more"),
         ("dataset.mean=[1, 2, 300]", "dataset.mean must be from 0 to 255"),
         ("dataset.std=[1, 0, 1]", "dataset.std must be > 0"),
-        ("dataset.train.crop.size=[0, 64]", "dataset.train.crop.size must be 3 or more"),
+        ("dataset.train.crop.size=[0, 64]", "dataset.train.crop.size must be from 3 to 100000"),
         ("dataset.train.rand_resize=[0, 1]", "dataset.train.rand_resize must be > 0"),
         ("dataset.train.rand_resize=[2, 1]", "dataset.train.rand_resize must be [low, high]"),
         ("trainer.sup_only_epoch=999", "trainer.sup_only_epoch must be from 0 to 20; got 999"),
@@ -98,7 +105,7 @@ def test_a_base_is_completed_and_values_are_overridden(configs):
         ("trainer.contrastive.temperature=0", "temperature must be > 0"),
         ("trainer.contrastive.low_entropy_threshold=.nan", "must be from 0 to 100; got nan"),
         ("trainer.contrastive.current_class_threshold=30", "must be from 0 to 1; got 30"),
-        ("trainer.contrastive.memory_size=0", "memory_size must be 1 or more"),
+        ("trainer.contrastive.memory_size=0", "memory_size must be from 1 to 10000000"),
         ("criterion.kwargs.thresh=7", "criterion.kwargs.thresh must be from 0 to 1"),
         ("criterion.kwargs.min_kept=-1", "criterion.kwargs.min_kept must be 0 or more"),
     ],
@@ -149,3 +156,21 @@ def test_bad_files_are_refused_in_one_line(tmp_path):
         assert message in str(error.value) and "\n" not in str(error.value)
     with pytest.raises(ConfigError, match="no such settings file"):
         load_settings(tmp_path / "none.yaml")
+
+
+def test_files_that_stand_for_more_than_they_hold(configs, tmp_path):
+    """Brackets in brackets, and a few aliases that stand for gigabytes: one line, at once."""
+    path = tmp_path / "deep.yaml"
+    path.write_text("[" * 3000)
+    with pytest.raises(ConfigError, match=r"deep\.yaml: not YAML"):
+        load_settings(path)
+    levels = "abcdefghij"
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"{y}: &{y} [{', '.join([f'*{x}'] * 9)}]" for x, y in pairwise(levels)]
+    path.write_text("\n".join([*lines, "net: {config: *j}"]))
+    with pytest.raises(ConfigError) as error:
+        load_settings(path)
+    path.write_text(f"base: {configs}/camvid.yaml\nbomb: &a {lines[0][6:]}\nnet: *a\n")
+    with pytest.raises(ConfigError):
+        load_settings(path)
+    assert len(str(error.value)) < 1000

@@ -70,8 +70,8 @@ def test_contradictions_are_refused(flags, words):
         (["--launcher", "pytorch"], "pytorch is for processes that torchrun starts, and RANK is"),
         (["--launcher", "slurm"], "slurm is for processes that srun starts, and SLURM_PROCID is"),
         (["--launcher", "mpi"], "mpi is for processes that mpirun starts, and OMPI_COMM_WORLD_R"),
-        (["--max-iters", "0"], "0: give a whole number, 1 or more"),
-        (["--max-iters", "-5"], "-5: give a whole number, 1 or more"),
+        (["--max-iters", "0"], "0: give a whole number, 1 to 1,000,000,000"),
+        (["--max-iters", "-5"], "-5: give a whole number, 1 to 1,000,000,000"),
     ],
 )
 def test_cfg_options_are_pairs_with_one_value(flags, words, capsys):
@@ -212,3 +212,32 @@ def test_a_lost_process_is_a_line_where_there_are_several(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "1")
     with pytest.raises(RuntimeError):
         cli.main_line(main)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--max-iters", "9" * 19], "give a whole number, 1 to 1,000,000,000"),
+        (["--work-dir", ""], "--work-dir: is empty; name a folder"),
+        (["--cfg-options", "train_cfg=5"], "is a section; give train_cfg.NAME=VALUE"),
+        (["--cfg-options", "optim_wrapper=x"], "is a section"),
+        (["--cfg-options", "train_cfg.max_iters=0"], "max_iters=0: give a whole number, 1 or"),
+        (["--cfg-options", "train_cfg.val_interval=x"], "val_interval=x: give a whole number"),
+        (["--cfg-options", "train_dataloader.num_workers=1.5"], "give a whole number, 0 or more"),
+        (["--cfg-options", "default_hooks.logger.interval=x"], "give a whole number, -1 or more"),
+    ],
+)
+def test_what_no_run_can_be_made_of_is_refused_at_once(flags, words, capsys):
+    run_parser = cli.script_parser("")
+    cli.add_run_flags(run_parser)
+    with pytest.raises(SystemExit):
+        run_parser.parse_args(flags)
+    assert words in capsys.readouterr().err
+
+
+def test_sections_may_be_left_out():
+    run_parser = cli.script_parser("")
+    cli.add_run_flags(run_parser)
+    options = ["val_dataloader=None", "custom_hooks=[]", "train_cfg.max_iters=3"]
+    found = run_parser.parse_args(["--cfg-options", *options]).cfg_options
+    assert found == {"val_dataloader": None, "custom_hooks": [], "train_cfg.max_iters": 3}

@@ -2,6 +2,8 @@
 
 import json
 import os
+import struct
+import zlib
 from functools import partial
 
 import cv2
@@ -269,3 +271,16 @@ def test_prepare_converts_checks_and_counts(root, call):
     (root / "labels/00009.png").unlink()
     (root / "train_ids/00009.png").unlink()
     assert "labels/00009.png: missing, but its image is there" in prepare()[1]
+
+
+def test_a_label_of_absurd_size_is_named_and_the_others_are_converted(root):
+    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 0, 0, 0, 0)
+    chunk = b"IHDR" + header
+    (root / "labels/00002.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + struct.pack(">I", len(header)) + chunk
+        + struct.pack(">I", zlib.crc32(chunk)) + b"\0\0\0\0IEND\xaeB`\x82"
+    )  # fmt: skip
+    with pytest.raises(DataError, match=r"labels/00002\.png: too large") as error:
+        gtav.convert(root)
+    assert len(error.value.problems) == 1
+    assert (root / "train_ids/00003.png").is_file()

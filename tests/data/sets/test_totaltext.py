@@ -145,7 +145,7 @@ def test_missing_and_truncated_files_are_named(download, tmp_path):
     with pytest.raises(DataError) as error:
         convert(download, tmp_path / "out", workers=1)
     lines = "\n".join(error.value.problems)
-    assert "img1.jpg: truncated; copy it again" in lines
+    assert "img1.jpg: damaged or truncated (its end is missing); copy it again" in lines
     assert "poly_gt_img2.mat: cannot be read as polygons" in lines
     assert "no polygon annotation in" in lines
     with pytest.raises(DataError, match="no Images/Train; unpack Total-Text there"):

@@ -1,0 +1,1 @@
+"""Faults against the entry scripts, a module a part; see tests/drill.py."""
