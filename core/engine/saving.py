@@ -15,7 +15,7 @@ from mmseg.registry import HOOKS
 from core.engine.checkpoint import checkpoints_in, iteration_of, to_plain
 from core.engine.finite import not_finite_in, stop_run
 from core.engine.loops import ResumableEpochLoop, ResumableIterLoop
-from core.engine.sampling import random_state, set_random_state
+from core.engine.sampling import random_state, same_random_state, set_random_state
 from core.errors import CheckpointError, WriteError
 from core.schedule import SAVED_EVERY
 
@@ -60,7 +60,7 @@ class ResumableCheckpointHook(CheckpointHook):
                 self.save_begin *= self._per_epoch
         stopping = [h for h in runner.hooks if isinstance(h, EarlyStoppingHook)]
         for hook, seen in zip(stopping, self._stopping, strict=False):
-            vars(hook).update(seen)
+            hook.best_score, hook.wait_count = seen["best_score"], seen["wait_count"]
         if isinstance(runner.train_loop, (ResumableIterLoop, ResumableEpochLoop)):
             runner.train_loop.make_up()
 
@@ -149,6 +149,8 @@ class ResumableCheckpointHook(CheckpointHook):
             )
         else:
             self._resumed_state = states[get_rank()]
+            with same_random_state():  # what cannot be put back is told now
+                set_random_state(self._resumed_state)
 
     def before_train_epoch(self, runner: Runner) -> None:
         # An epoch's loader draws a number when it is made: between two epochs, after the state.
