@@ -202,7 +202,7 @@ class U2PL(BaseSegmentor):
         """Losses of the labeled images, the first of the batch: main head, HL and auxiliary."""
         n, student = len(label), self.student
         losses = self._main_head(features, seg_logits[:n], label, samples)
-        heads = student.auxiliary_head if student.with_auxiliary_head else []
+        heads = student.auxiliary_head if student.with_auxiliary_head else nn.ModuleList()
         for i, aux in enumerate(heads if isinstance(heads, nn.ModuleList) else [heads]):
             loss = self._criterion(aux, aux.forward(features)[:n], label)
             losses[f"loss_aux_{i}"] = loss * self.settings.net.aux_loss.loss_weight

@@ -60,8 +60,8 @@ def _training(world: World, number: int, group: bool, workers: int, folder: Path
 
 
 def _send(process: Started, work_dir: Path, number: int, group: bool) -> None:
-    if not process.wait_for(lambda: list(work_dir.rglob("iter_*.pth"))):
-        raise Skipped("no checkpoint in a minute, or the training has ended before")
+    if not process.wait_for(lambda: list(work_dir.rglob("iter_*.pth")), 240):
+        raise Skipped("no checkpoint in four minutes, or the training has ended before")
     process.send(number, group)
 
 

@@ -120,6 +120,15 @@ def test_sup_only_is_the_student_alone(make, pair):
     assert not any(n.startswith("representation") for n, _ in model.named_parameters())
 
 
+def test_a_network_without_auxiliary_heads_trains(u2pl_config, build, pair, tmp_path):
+    cfg = u2pl_config(tmp_path)
+    cfg.model.segmentor.pop("auxiliary_head")
+    model = build(cfg).train()
+    model.set_progress(0, 12)
+    losses = model(**pair, mode="loss")
+    assert not any("aux" in name for name in losses) and losses["loss_sup"] > 0
+
+
 def test_arms_start_from_the_same_weights(make):
     """A seed gives SupOnly, U²PL and U²PL + HL the same student."""
     models = [make(), make(hl=False), make(hl=False, sup_only=True)]
