@@ -67,6 +67,7 @@ def test_a_command_is_taken(readme, line, call, parses, monkeypatch):
         return
     environment, script, arguments = split(line)
     assert (ROOT / script).is_file()
+    monkeypatch.syspath_prepend((ROOT / script).parent)  # as Python does for a script
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     if "torchrun" in line:
