@@ -23,11 +23,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from benchmarks.hl_cost import MODELS
 
-GUARDS = ("FiniteLossHook", "StopHook")
+GUARDS = ("FiniteLossHook", "StopHook", "SameStatisticsHook")
 
 
 def least(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -41,19 +42,19 @@ def least(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, 
     return seconds
 
 
-def files(path: Path, rounds: int) -> dict[str, tuple[float, float]]:
+def files(model: Any, path: Path, rounds: int) -> dict[str, tuple[float, float]]:
     """Seconds without and with what keeps files whole, of saving, loading and resuming."""
     import torch
     from mmengine.runner.checkpoint import save_checkpoint
 
     from core.engine import checkpoint as files
-    from core.engine.saving import why_not_finite
+    from core.engine.finite import not_finite_in
 
     content = files.load_checkpoint(path)
     plain, whole = path.with_name("plain.pth"), path.with_name("whole.pth")
 
     def save_whole() -> None:
-        why_not_finite(content["state_dict"])
+        not_finite_in(model)
         save_checkpoint(content, str(whole), backend_args=dict(backend="atomic"))
 
     def save_plain() -> None:
@@ -75,8 +76,8 @@ def files(path: Path, rounds: int) -> dict[str, tuple[float, float]]:
     )
 
 
-def trained(model: str, folder: Path, crop: int, steps: int) -> tuple[Path, float]:
-    """A short training: its checkpoint, and a step's seconds over those without the guards."""
+def trained(model: str, folder: Path, crop: int, steps: int) -> tuple[Any, Path, float]:
+    """A short training: its runner, its checkpoint, a step over what it is without the guards."""
     import torch
     from mmengine.runner import Runner
     from mmengine.structures import PixelData
@@ -84,6 +85,7 @@ def trained(model: str, folder: Path, crop: int, steps: int) -> tuple[Path, floa
     from mmseg.structures import SegDataSample
     from torch.utils.data import Dataset
 
+    import core.engine.run  # noqa: F401  (registers the hooks)
     from core.configs import load_config, without_pretrained
     from core.convert import to_hl
     from core.engine.prepare import prepare
@@ -91,6 +93,9 @@ def trained(model: str, folder: Path, crop: int, steps: int) -> tuple[Path, floa
 
     @DATASETS.register_module(force=True)
     class RandomImages(Dataset):
+        def full_init(self) -> None:
+            """Nothing is read."""
+
         def __len__(self) -> int:
             return 8
 
@@ -131,7 +136,7 @@ def trained(model: str, folder: Path, crop: int, steps: int) -> tuple[Path, floa
         Runner.train(runner)
     middle = steps_of[3:-1]  # without the first steps, and the last, which saves
     whole, guards = (statistics.median(column) for column in zip(*middle, strict=True))
-    return folder / f"iter_{steps}.pth", whole / (whole - guards)
+    return runner, folder / f"iter_{steps}.pth", whole / (whole - guards)
 
 
 def main() -> None:
@@ -143,9 +148,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        path, step = trained(args.model, Path(folder, "run"), args.crop, args.steps)
+        runner, path, step = trained(args.model, Path(folder, "run"), args.crop, args.steps)
         print(f"{args.model}, checkpoint of {path.stat().st_size / 1e6:.0f} MB")
-        for name, (without, given) in files(path, args.rounds).items():
+        for name, (without, given) in files(runner.model, path, args.rounds).items():
             print(
                 f"{name:<8}{given / without:5.2f}   {1000 * without:.0f} -> {1000 * given:.0f} ms"
             )

@@ -6,12 +6,12 @@ import contextlib
 import glob
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from core.errors import WriteError
 
-Content = bytes | Sequence[bytes | memoryview]  # whole, or in parts
+Content = bytes | Iterable[bytes | memoryview]  # whole, or in parts
 
 
 def write_atomically(content: Content, path: str | Path) -> None:

@@ -12,7 +12,7 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,17 +23,28 @@ _END = b"PK\x05\x06"  # of its last record: 22 bytes, the last two the length of
 _RECORD = 22
 
 
-def sealed(content: bytes | memoryview) -> list[bytes | memoryview]:
-    """Parts that make up a sealed file, of an archive without a comment; another file as it is."""
+def sealed(content: bytes | memoryview) -> Iterator[bytes | memoryview]:
+    """Parts that make up a sealed file, of an archive without a comment; another file as it is.
+
+    The sums are made while the first part is written.
+    """
     content = memoryview(content)
     body, record = content[:-_RECORD], bytes(content[-_RECORD:])
-    if content[:4] != _BEGIN or record[:4] != _END or record[-2:] != b"\0\0":
-        return [content]
     length = len(_NAME) + len(_words([0])) * (1 + -(-len(body) // BLOCK))
-    if length >= 2**16:  # of more than 100 GB; its own sums are left
-        return [content]
+    if (
+        content[:4] != _BEGIN
+        or record[:4] != _END
+        or record[-2:] != b"\0\0"
+        or length >= 2**16  # of more than 100 GB; its own sums are left
+    ):
+        yield content
+        return
     record = record[:-2] + struct.pack("<H", length)
-    return [body, record, _NAME + _words(_sums(body, record))]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # zlib lets the other threads run
+        sums = pool.map(zlib.crc32, [body[i : i + BLOCK] for i in range(0, len(body), BLOCK)])
+        yield body
+        yield record
+        yield _NAME + _words([*sums, zlib.crc32(record)])
 
 
 def _words(sums: Iterable[int]) -> bytes:

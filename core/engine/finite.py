@@ -103,11 +103,10 @@ def not_finite_in(model: torch.nn.Module) -> str | None:
     }
     if not state:
         return None
-    # The largest magnitude: a sum of squares overflows where every value is finite.
-    largest = torch.stack([x.float() for x in torch._foreach_norm([*state.values()], math.inf)])
-    if largest.isfinite().all():
+    if torch.nn.utils.get_total_norm([*state.values()]).isfinite():
         return None
-    return next(k for k, good in zip(state, largest.isfinite().tolist(), strict=True) if not good)
+    # A sum of squares overflows, too, where every value is finite.
+    return next((key for key, value in state.items() if not value.isfinite().all()), None)
 
 
 def replay(saved: Any) -> Any:
