@@ -63,7 +63,7 @@ def test_analysis_imports_only_arrays(root):
 
 # Inside core arrows run one way: a part imports only what stands before it, and its own files.
 LEVELS = [
-    {"core.errors", "core.hardness", "core.attention", "core.analysis"},
+    {"core.errors", "core.hardness", "core.attention", "core.analysis", "core.typed"},
     {"core.arms", "core.files", "core.seal"},
     {"core.result", "core.mmfixes"},
     {"core.configs", "core.schedule"},
