@@ -211,8 +211,14 @@ def read(work_dir: str | Path) -> Result | None:
         why = "no UTF-8"
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         why = " ".join(str(error).split())
-    raise DamagedResult(
-        f"{path}: damaged ({why}); the command that made it makes it anew from the last checkpoint"
+    raise damaged(work_dir, why)
+
+
+def damaged(work_dir: str | Path, why: str) -> DamagedResult:
+    """The error of a result that is not what a run leaves."""
+    return DamagedResult(
+        f"{Path(work_dir) / NAME}: damaged ({why}); the command that made it makes it anew from "
+        "the last checkpoint"
     )
 
 
@@ -222,14 +228,14 @@ def read_each(work_dirs: Iterable[Path]) -> tuple[list[tuple[Result, Path]], lis
     Raises:
         ResultError: one is of a later version.
     """
-    found, damaged = [], []
+    found, lost = [], []
     for folder in work_dirs:
         try:
             if run := read(folder):
                 found.append((run, folder))
         except DamagedResult as error:
-            damaged.append(str(error))
-    return found, damaged
+            lost.append(str(error))
+    return found, lost
 
 
 def finished(

@@ -158,6 +158,16 @@ def test_another_choice_of_images_has_its_own_name_and_the_published_figures(cal
         assert "76.04" in row
 
 
+def test_a_damaged_result_is_a_note_of_the_table(tmp_path):
+    """Of whatever call it is; the others are shown. A split without a name is one, too."""
+    run = Result("semi_supervised", "net", "", "hl", 0, metrics=Metrics(0.5, {}))
+    result.write(run, tmp_path / "1_8" / "hl-seed0")
+    result.write(run, tmp_path / "1_8" / "hl-seed1")
+    (tmp_path / "1_8/hl-seed1/result.json").write_text('{"format": 2, "seed": "<b>"}')
+    report = write_report(tmp_path, **table(tmp_path, "cityscapes"))
+    assert "50.00" in report.markdown and "1_8/hl-seed1/result.json: damaged (" in report.markdown
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("arm", ["balanced", "focal", "hl c=0.5"])
 def test_other_arms_train(arm, call, camvid, tmp_path):
