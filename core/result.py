@@ -49,7 +49,7 @@ class Metrics:
     iou: Mapping[str, float | None] = field(default_factory=dict)
     best_miou: float | None = None
     foreground: str | None = None
-    more: Mapping[str, float] = field(default_factory=dict)
+    more: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def score(self) -> float | None:
@@ -141,7 +141,8 @@ class Result:
         """In words: its mIoU in percent."""
         if self.metrics.miou is None:
             return "no mIoU, since the config has no validation"
-        more = "".join(f", {name} {value:.2f} %" for name, value in self.metrics.more.items())
+        more = "".join(f", {name} {value:.2f} %" for name, value in self.metrics.more.items()
+                       if value is not None)  # fmt: skip
         return f"mIoU {100 * self.metrics.miou:.2f} %{more}"
 
 
