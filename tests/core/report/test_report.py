@@ -10,6 +10,8 @@ import io
 import json
 import os
 import re
+import struct
+import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -426,6 +428,49 @@ def test_missing_and_damaged_pictures_are_said_to_be_missing(results, tmp_path):
     page = Checker(text)
     assert sum(r.startswith("data:image/") for r in page.references) == 1
     assert page.text.count("missing") == 5  # label, three predictions, HL map
+    (line,) = report.broken
+    assert line.startswith(f"{hl}/town_1_pred.png: is left out, it cannot be read (cannot ident")
+
+
+def bomb(side: int) -> bytes:
+    """A PNG of ``side`` times ``side`` pixels in a few bytes."""
+    head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+@pytest.mark.parametrize("what", ["cut", "bomb", "large", "eps", "empty"])
+def test_a_picture_that_cannot_be_read_is_one_line(what, results, tmp_path, capsys, recwarn):
+    results = in_folders(results, tmp_path)
+    place = results[4].folder / "pictures/town_1_image.png"
+    picture(place)
+    whole = place.read_bytes()
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"
+    place.write_bytes({"cut": whole[: len(whole) // 2], "bomb": bomb(60000), "large": bomb(12000),
+                       "eps": eps, "empty": b""}[what])  # fmt: skip
+    write_report(tmp_path / "out", results, title="t").tell()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"note: {place}: is left out, it cannot be read (")
+    assert not [w for w in recwarn if "Decompression" in w.category.__name__]
+
+
+@pytest.mark.parametrize("stem", ["../../secret", "/secret", "a/../../../secret", "x" * 300])
+def test_a_name_leaves_no_folder(stem, tmp_path):
+    """What lies elsewhere is not shown."""
+    for kind in ("image", "label", "pred"):
+        picture(tmp_path / f"secret_{kind}.png")
+    stem = f"{tmp_path}{stem}" if stem == "/secret" else stem
+    runs = in_folders([run("baseline", 0, 0.4, pictures=(stem,))], tmp_path)
+    (tmp_path / "net-baseline-0/pictures/a").mkdir(parents=True)
+    report = write_report(tmp_path / "out", runs, title="t")
+    assert "data:image/" not in report.paths["html"].read_text()
+    said = [] if len(stem) == 300 else [
+        f"{tmp_path}/net-baseline-0/result.json: the name of the picture {stem!r} leaves its folder"
+    ]  # fmt: skip
+    assert report.broken == said
 
 
 @pytest.mark.parametrize("finished", [False, True])
