@@ -69,6 +69,8 @@ def write_report(
         "html": ("index.html", render_page(table, title=title, notes=notes, command=command,
                                            base=out_dir, pictures=shown)),
     }  # fmt: skip
-    write_files({out_dir / name: text.encode() for name, text in texts.values()})
+    write_files(
+        {out_dir / name: text.encode(errors="backslashreplace") for name, text in texts.values()}
+    )
     return Report({kind: out_dir / name for kind, (name, _) in texts.items()}, markdown,
                   shown["broken"])  # fmt: skip

@@ -27,6 +27,7 @@ from core.report.words import (
     not_measured,
     percent,
     points,
+    printable,
     run_code,
     times,
     warnings,
@@ -93,6 +94,7 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: printable(value) if type(value) is str else value,
     )
     return environment.get_template("page.html.jinja")
 
