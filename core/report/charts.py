@@ -46,6 +46,7 @@ _STYLE = {
     "text.parse_math": False,  # a dollar sign in a name is one
 }
 _LONGEST = 40  # characters of a name
+_LARGEST = 1e100  # of what is drawn: any loss in single precision is less
 _BINS = 150  # points of a curve: as many as a chart of this size can show
 
 
@@ -182,9 +183,9 @@ Curve = Sequence[Sequence[float]]
 
 
 def _thin(curve: Curve) -> np.ndarray:
-    """(n, 2) points, finite and in order; a long curve averaged in ``_BINS`` bins."""
+    """(n, 2) points that an axis can hold, in order; a long curve averaged in ``_BINS`` bins."""
     points = np.array([p for p in curve if p[1] is not None], dtype=float).reshape(-1, 2)
-    points = points[np.isfinite(points).all(1)]
+    points = points[(np.abs(points) < _LARGEST).all(1)]
     points = points[np.argsort(points[:, 0], kind="stable")]
     if len(points) <= _BINS:
         return points

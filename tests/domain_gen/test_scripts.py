@@ -289,6 +289,11 @@ def result_of(folder, domain, miou, revision="a", network="deeplabv3plus_r101", 
                  facts=dict(source=source)), folder)  # fmt: skip
 
 
+def test_a_name_leaves_no_folder():
+    target = dataclasses.replace(domains.parse("cityscapes"), name="../../a/..\0")
+    assert manifest.target_dir(Path("w"), target) == Path("w/targets/-a-")
+
+
 def test_a_damaged_result_is_no_evaluation_and_a_note_of_the_table(tmp_path, capsys):
     """Of a training, or on a target; or one that tells no source."""
     target = domains.parse("cityscapes@full")

@@ -717,3 +717,17 @@ def test_a_colour_is_three_whole_numbers_or_none(color, tmp_path):
     odd = run("baseline", 0, 0.4, palette=(color, (4, 5, 6)), classes=("road", "pole"))
     page = page_of(tmp_path, [odd])
     assert set(re.findall(r"rgb\([^)]*\)", page)) == {"rgb(4,5,6)"}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [dict(curves={"loss": [[1, x], [2, -x], [x, 3]], "mIoU": [[1, x], [None, None]], "loss_a": []})
+     for x in (1.7e308, float("nan"), float("inf"), 2**62)]
+    + [dict(seconds_per_iter=1.7e308, peak_memory_mib=1.7e308, num_params=2**62),
+       dict(seconds_per_iter=5e-324, peak_memory_mib=-1, num_params=-1)],
+)  # fmt: skip
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_numbers_of_any_size_are_reported(more, tmp_path):
+    runs = [run(arm, seed, 0.4, **more) for arm in ("baseline", "hl") for seed in (0, -(2**62))]
+    page = page_of(tmp_path, runs)
+    assert not re.search(r"\b(nan|inf)\b", Checker(page).text)
