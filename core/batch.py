@@ -85,11 +85,11 @@ def batch_note(title: str, facts: Mapping[str, Any], iterations: int) -> str | N
     """
     if facts.get("lr_factor", 1) == 1:
         return None
-    rule = RULES[facts.get("lr_rule", "linear")]  # what there was before version 0.6
+    rule = facts.get("lr_rule", "linear")  # what there was before version 0.6
     return (
         f"{title}: batch {facts['batch_size']} in the place of the published "
         f"{facts['published_batch_size']}; learning rate × {facts['lr_factor']:.4g}, "
-        f"{iterations:,} iterations ({rule})."
+        f"{iterations:,} iterations ({RULES.get(rule, rule)})."
     )
 
 

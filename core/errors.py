@@ -27,6 +27,10 @@ class ResultError(UserError, ValueError):
     """A ``result.json`` that cannot be read, or is of another run than the one asked for."""
 
 
+class DamagedResult(ResultError):
+    """A ``result.json`` that is not what a run leaves; the same command makes it anew."""
+
+
 class WriteError(UserError, OSError):
     """A file could not be written; the one before it, if any, is as it was."""
 

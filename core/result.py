@@ -13,20 +13,24 @@ import json
 import math
 import re
 import subprocess
-import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from core import __version__
 from core.arms import Arm
-from core.errors import ResultError
+from core.errors import CannotConvert, DamagedResult, ResultError
 from core.files import write_atomically
+from core.typed import Misfit, fit
 
 NAME = "result.json"
 FORMAT = 2
 ROOT = Path(__file__).resolve().parents[1]
+# Of what tables read among the facts.
+FACTS = {"source": str, "published_split": str | None, "as_released": list[str],
+         "batch_size": float, "published_batch_size": float, "lr_factor": float,
+         "lr_rule": str}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Metrics:
     iou: Mapping[str, float | None] = field(default_factory=dict)
     best_miou: float | None = None
     foreground: str | None = None
-    more: Mapping[str, float] = field(default_factory=dict)
+    more: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def score(self) -> float | None:
@@ -98,7 +102,7 @@ class Result:
         data: name of the data set that it was trained on.
         iterations: that were trained, None for an evaluation.
         asked: iterations that were asked for, None: those of the config.
-        curves: ``[[iteration, value], ...]`` of what was logged, by name.
+        curves: ``[[iteration, value], ...]`` of what was logged, by name; None: not finite.
         classes, palette: names, and RGB 0-255, by id.
         pictures: stems of the pictures in ``pictures/``.
         facts: of the track: ``source``, ``labeled``, ``unlabeled``, ``batch_size``,
@@ -118,7 +122,7 @@ class Result:
     cost: Cost = field(default_factory=Cost)
     code: Code = field(default_factory=Code)
     weights: Weights = field(default_factory=Weights)
-    curves: Mapping[str, list[list[float]]] = field(default_factory=dict)
+    curves: Mapping[str, list[list[float | None]]] = field(default_factory=dict)
     command: str = ""
     device: str = ""
     date: str = ""
@@ -137,7 +141,8 @@ class Result:
         """In words: its mIoU in percent."""
         if self.metrics.miou is None:
             return "no mIoU, since the config has no validation"
-        more = "".join(f", {name} {value:.2f} %" for name, value in self.metrics.more.items())
+        more = "".join(f", {name} {value:.2f} %" for name, value in self.metrics.more.items()
+                       if value is not None)  # fmt: skip
         return f"mIoU {100 * self.metrics.miou:.2f} %{more}"
 
 
@@ -185,24 +190,53 @@ def read(work_dir: str | Path) -> Result | None:
     """The result in a work_dir, None if there is none; those of version 0.4 and before, too.
 
     Raises:
-        ResultError: the file is damaged, or of a later version.
+        DamagedResult: it is not what a run leaves; names file and key.
+        ResultError: it is of a later version.
     """
     path = Path(work_dir) / NAME
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text())
-        version = content.pop("format", 1)
+        content = fit(Mapping[str, Any], json.loads(path.read_text("utf-8")))
+        version = fit(int, content.pop("format", 1), "format")
         if version > FORMAT:
             raise ResultError(f"{path}: is of a later version ({version}); update this checkout")
-        return _typed(Result, content if version == FORMAT else _from_first_format(content))
+        return _checked(content if version == FORMAT else _from_first_format(content))
     except ResultError:
         raise
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ResultError(
-            f"{path}: damaged ({type(error).__name__}: {error}); delete it, the same command then "
-            "makes it anew from the last checkpoint"
-        ) from error
+    except Misfit as error:
+        why = str(error)
+    except KeyError as error:
+        why = f"{error.args[0]} is missing"
+    except UnicodeDecodeError:
+        why = "no UTF-8"
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        why = " ".join(str(error).split())
+    raise damaged(work_dir, why)
+
+
+def damaged(work_dir: str | Path, why: str) -> DamagedResult:
+    """The error of a result that is not what a run leaves."""
+    return DamagedResult(
+        f"{Path(work_dir) / NAME}: damaged ({why}); the command that made it makes it anew from "
+        "the last checkpoint"
+    )
+
+
+def read_each(work_dirs: Iterable[Path]) -> tuple[list[tuple[Result, Path]], list[str]]:
+    """The results that are there, with their folders; and a line for each that is damaged.
+
+    Raises:
+        ResultError: one is of a later version.
+    """
+    found, lost = [], []
+    for folder in work_dirs:
+        try:
+            if run := read(folder):
+                found.append((run, folder))
+        except DamagedResult as error:
+            lost.append(str(error))
+    return found, lost
 
 
 def finished(
@@ -216,7 +250,8 @@ def finished(
         network: name of what must have been trained, "" if any.
 
     Raises:
-        ResultError: it is of another number of iterations, arm or network; or damaged.
+        DamagedResult: it is not what a run leaves.
+        ResultError: it is of another number of iterations, arm or network.
     """
     result = read(work_dir)
     if result is None:
@@ -243,9 +278,12 @@ def finished(
 
 def finite(value: Any) -> float | None:
     """``value`` as a finite float, else None: JSON files carry nulls and NaN."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
 
 
 @functools.cache
@@ -266,18 +304,32 @@ def this_code() -> Code:
         return Code(__version__)
 
 
-def _typed(cls: type, content: Mapping[str, Any]) -> Any:
-    """A dataclass from the dict that ``dataclasses.asdict`` made of it."""
-    types = typing.get_type_hints(cls)
-    made = {}
-    for key, value in content.items():
-        kind = types[key]
-        if dataclasses.is_dataclass(kind):
-            value = _typed(kind, value)
-        elif typing.get_origin(kind) is tuple:
-            value = tuple(tuple(x) if isinstance(x, list) else x for x in value)
-        made[key] = value
-    return cls(**made)
+def _checked(content: Mapping[str, Any]) -> Result:
+    """A result from what ``dataclasses.asdict`` made of it, every value checked.
+
+    Raises:
+        Misfit: a value is not what a run leaves.
+    """
+    run = fit(Result, content)
+    shares = dict(miou=run.metrics.miou, best_miou=run.metrics.best_miou)
+    shares |= {f"iou.{name}": value for name, value in run.metrics.iou.items()}
+    for key, value in shares.items():
+        if value is not None and not 0 <= value <= 1:
+            raise Misfit(f"metrics.{ascii(key)[1:-1]} is {value}, no share")
+    for name, curve in run.curves.items():
+        if any(len(point) != 2 for point in curve):
+            raise Misfit(f"curves.{ascii(name)[1:-1]} has points of other than two numbers")
+    for key, kind in FACTS.items():
+        if key in run.facts:
+            fit(kind, run.facts[key], f"facts.{key}")
+    if "lr_factor" in run.facts:
+        for key in ("batch_size", "published_batch_size"):
+            fit(float, run.facts.get(key), f"facts.{key}")
+        fit(int, run.iterations, "iterations")
+    try:
+        return dataclasses.replace(run, arm=str(Arm.parse(run.arm)))
+    except CannotConvert as error:
+        raise Misfit(f"arm: {error}") from error
 
 
 def _from_first_format(old: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from core.engine import cli
 from core.engine.sweep import Evaluation, Run, add_sweep_flags, arms_of, sweep
-from core.result import read
+from core.result import read_each
 from data import domains
 from data.errors import DataError
 from data.roots import Roots, add_root_flag
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     def write(errors: Mapping[Run, str]) -> None:
         from core.report import write_report
 
-        done = [run.work_dir for run in runs if read(run.work_dir)]
+        done = [folder for _, folder in read_each(run.work_dir for run in runs)[0]]
         failed = [
             replace(run.failed(error), group="targets", title="On the targets")
             if run.work_dir in done else run.failed(error)

@@ -10,7 +10,8 @@ from typing import Any
 from core import result
 from core.arms import with_released
 from core.batch import batch_note
-from core.errors import ConfigError
+from core.engine.cli import note
+from core.errors import ConfigError, DamagedResult
 from core.result import Entry, Failed, Result
 from data import domains
 from data.domains import Domain
@@ -18,8 +19,17 @@ from domain_gen import manifest
 
 
 def is_evaluated(work_dir: Path, target: Domain) -> bool:
-    """Whether there is a result on a target, and it is of the weights that this training left."""
-    own, there = result.read(work_dir), result.read(manifest.target_dir(work_dir, target))
+    """Whether there is a result on a target, and it is of the weights that this training left.
+
+    Raises:
+        DamagedResult: that of the training is; one on the target is told and is none.
+    """
+    own = result.read(work_dir)
+    try:
+        there = result.read(manifest.target_dir(work_dir, target))
+    except DamagedResult as error:
+        note(str(error))
+        return False
     return bool(own and there) and _same_weights(own, there)
 
 
@@ -36,14 +46,19 @@ def table(
     missing: Mapping[Domain, str],
     failed: Sequence[Failed] = (),
 ) -> dict[str, Any]:
-    """Runs on their source, where they left a result, and on the targets.
+    """Runs on their source, where they left a result, and on the targets; damaged results are
+    notes.
 
     Raises:
         ConfigError: there is none, or the same one twice.
     """
-    found = [pair for folder in work_dirs for pair in _results(folder, targets)]
+    found, damaged = [], []
+    for folder in work_dirs:
+        of_folder, lost = _results(folder, targets)
+        found, damaged = found + of_folder, damaged + lost
     if not found and not failed:
-        raise ConfigError(f"no run to show among {', '.join(map(str, work_dirs))}")
+        among = f"no run to show among {', '.join(map(str, work_dirs))}"
+        raise ConfigError("; ".join([among, *damaged]))
     found.sort(key=lambda pair: pair[0].group != pair[0].facts["source"])  # the source first
     keys = [(run.group, run.network, run.facts["source"], run.arm, run.seed) for run, _ in found]
     for key in keys:
@@ -69,21 +84,30 @@ def table(
         notes=[
             *dict.fromkeys(filter(None, batches)),
             *(f"{target.title}: not evaluated: {r}" for target, r in missing.items()),
+            *damaged,
         ],
         published=published,
         group="Domain",
     )
 
 
-def _results(work_dir: Path, targets: Sequence[Domain]) -> list[tuple[Result, Path]]:
-    """Results of a run and their folders."""
-    places = [manifest.target_dir(work_dir, target) for target in targets]
-    found = [(run, place) for place in places if (run := result.read(place))]
-    own = result.read(work_dir)
-    if own is None or own.track != "domain_gen":
-        return found
-    # What a training says is of the weights that it left, and of no earlier ones.
-    if all(_same_weights(own, run) for run, _ in found):
-        # Pictures are of the targets; the source's stay in its folder.
-        found.insert(0, (dataclasses.replace(own, pictures=()), work_dir))
-    return found
+def _results(
+    work_dir: Path, targets: Sequence[Domain]
+) -> tuple[list[tuple[Result, Path]], list[str]]:
+    """Results of a run and their folders; and a line for each that is damaged."""
+    found, damaged = result.read_each(manifest.target_dir(work_dir, target) for target in targets)
+    owns, of_training = result.read_each([work_dir])
+    damaged = of_training + damaged
+    for run, place in found:
+        if "source" not in run.facts:
+            damaged.append(f"{place / result.NAME}: tells no source, so it is no evaluation of "
+                           "this track: delete it, and evaluate again")  # fmt: skip
+    found = [pair for pair in found if "source" in pair[0].facts]
+    for own, _ in owns:
+        if own.track != "domain_gen" or "source" not in own.facts:
+            continue
+        # What a training says is of the weights that it left, and of no earlier ones.
+        if all(_same_weights(own, run) for run, _ in found):
+            # Pictures are of the targets; the source's stay in its folder.
+            found.insert(0, (dataclasses.replace(own, pictures=()), work_dir))
+    return found, damaged

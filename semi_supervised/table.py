@@ -22,9 +22,9 @@ NAMES = {
 
 
 def table(out: Path, data: str, failed: Sequence[Failed] = ()) -> dict[str, Any]:
-    """All runs that are finished below ``out``, and those that failed."""
+    """All runs that are finished below ``out``, and those that failed; damaged ones are notes."""
     folders = [path.parent for path in sorted(out.glob(f"*/*/{result.NAME}"))]
-    runs = [(result.read(folder), folder) for folder in folders]
+    runs, damaged = result.read_each(folders)
     entries = [Entry(run.group, run.title, run, folder) for run, folder in runs]
     titles = {entry.subject: entry.title for entry in entries}
     entries += [Entry(f.group, titles.get(f.group, f.group), f) for f in failed]
@@ -34,7 +34,7 @@ def table(out: Path, data: str, failed: Sequence[Failed] = ()) -> dict[str, Any]
     for entry in entries:
         facts = entry.run.facts if isinstance(entry.run, Result) else {}
         # By part alone: "1/8 balanced" has those of 1/8.
-        part = facts.get("published_split") or entry.subject.split()[0]
+        part = facts.get("published_split") or entry.subject.partition(" ")[0]
         published[entry.subject] = with_released(figures.get(part, {}))
         if part in figures and not facts.get("published_split"):
             others.append(entry.subject)
@@ -46,7 +46,7 @@ def table(out: Path, data: str, failed: Sequence[Failed] = ()) -> dict[str, Any]
     ]
     return dict(
         entries=entries,
-        notes=list(dict.fromkeys(notes)),
+        notes=[*dict.fromkeys(notes), *damaged],
         title=f"U²PL with pixel-hardness learning on {data}",
         published=published if data == "cityscapes" else None,
         arm_names=NAMES,

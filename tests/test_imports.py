@@ -63,8 +63,15 @@ def test_analysis_imports_only_arrays(root):
 
 # Inside core arrows run one way: a part imports only what stands before it, and its own files.
 LEVELS = [
-    {"core.errors", "core.hardness", "core.attention", "core.analysis", "core.signals"},
-    {"core.arms", "core.files", "core.seal"},
+    {
+        "core.errors",
+        "core.hardness",
+        "core.attention",
+        "core.analysis",
+        "core.signals",
+        "core.typed",
+    },
+    {"core.analysis", "core.arms", "core.files", "core.seal"},
     {"core.result", "core.mmfixes"},
     {"core.configs", "core.schedule"},
     {"core.batch", "core.trust"},

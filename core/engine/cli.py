@@ -348,6 +348,9 @@ def _line_of(error: Exception, errors: Sequence[type[Exception]]) -> str | None:
     if isinstance(error, RuntimeError) and "out of memory" in str(error):
         return ("the GPU's memory is exhausted: take a smaller batch (--cfg-options "
                 "train_dataloader.batch_size=N), a smaller crop, or --amp")  # fmt: skip
+    if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+        return (f"{str(error).strip().splitlines()[0]} It may be for want of memory: fewer "
+                "train_dataloader.num_workers need less; go on with --resume")  # fmt: skip
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         room = "; make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ import core.engine.metrics
 import core.engine.watching  # noqa: F401  (both register what core.engine.additions names)
 from core import result
 from core.engine.checkpoint import checkpoints_in, iteration_of, load_checkpoint, weights_revision
+from core.engine.cli import note
 from core.engine.panels import Pictures
 from core.engine.runner import HLRunner
 from core.engine.saving import ResumableCheckpointHook
@@ -29,6 +31,7 @@ from core.engine.stopping import alone
 from core.errors import ConfigError
 from core.result import Cost, Result, Weights
 from core.segmentors import HL_HEAD
+from core.typed import Misfit, fit
 
 Reading = Callable[[Config], Config]
 
@@ -230,39 +233,66 @@ def _unwrapped(runner: HLRunner) -> torch.nn.Module:
 
 def read_metrics(work_dir: str | Path, step: int) -> dict[str, float]:
     """Validation metrics logged at ``step``, {} if there are none."""
-    entries = [e for e in _scalars(Path(work_dir)) if e.get("step") == step and "mIoU" in e]
+    entries = [e for e in _scalars(Path(work_dir))[0] if e["step"] == step and "mIoU" in e]
     return entries[-1] if entries else {}
 
 
 def read_curves(work_dir: Path) -> dict[str, list[list[float]]]:
-    """Logged scalars as ``{name: [[iteration, value], ...]}``, over all launches of a run.
+    """Logged scalars as ``{name: [[iteration, value], ...]}``, over all launches of a run; those
+    that are finite. Damaged lines are told.
 
     mIoU is 0-1, as in the rest of ``result.json``. A stretch that was trained twice, after a kill,
     counts once: the later launch's.
     """
+    entries, damaged = _scalars(work_dir)
+    for path, count in damaged.items():
+        note(f"{path}: {count} damaged line{'s' * (count > 1)}: what of them is no number is in no "
+             "curve")  # fmt: skip
     curves: dict[str, dict[int, float]] = {}
-    for entry in _scalars(work_dir):
+    for entry in entries:
         for key, value in entry.items():
             name = key.split(".")[-1] if key.startswith("decode.") else key
             if name in ("step", "iter", "time", "data_time", "memory") or name.startswith("IoU/"):
                 continue
-            if isinstance(value, (int, float)):
+            if math.isfinite(value):
                 curves.setdefault(name, {})[entry["step"]] = value / (100 if name == "mIoU" else 1)
     return {name: sorted([step, value] for step, value in c.items()) for name, c in curves.items()}
 
 
-def _scalars(work_dir: Path) -> list[dict]:
-    """mmengine's scalar log of all launches, in time order."""
-    entries = []
-    for path in sorted(work_dir.glob("*/vis_data/scalars.json")):
-        for line in path.read_text(errors="replace").splitlines():
-            try:
-                entry = json.loads(line)
-            except (ValueError, RecursionError):
-                continue  # the line that a kill cut
-            if isinstance(entry, dict) and isinstance(entry.get("step"), int):
-                entries.append(entry)
-    return entries
+def _scalars(work_dir: Path) -> tuple[list[dict[str, float]], dict[Path, int]]:
+    """mmengine's scalar log of all launches, in time order, what is a number of it; and by file
+    how many lines are damaged, beside the last one if a kill has cut it."""
+    entries, damaged = [], {}
+    for path in filter(Path.is_file, sorted(work_dir.glob("*/vis_data/scalars.json"))):
+        lines = path.read_bytes().splitlines()
+        for i, line in enumerate(lines, start=1):
+            entry, is_whole = _entry(line)
+            entries += [entry] if entry else []
+            if not is_whole and (entry or i < len(lines)):
+                damaged[path] = damaged.get(path, 0) + 1
+    return entries, damaged
+
+
+def _entry(line: bytes) -> tuple[dict[str, float] | None, bool]:
+    """The numbers of a line, and whether it holds nothing else; None without a step."""
+    try:
+        content = json.loads(line)
+        step = fit(int, content["step"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None, False
+    numbers = {key: value for key, value in content.items() if _is_scalar(key, value)}
+    return numbers | dict(step=step), len(numbers) == len(content)
+
+
+def _is_scalar(key: str, value: Any) -> bool:
+    """Whether it is a number or not finite, which is logged; percent are 0 to 100."""
+    try:
+        number = fit(float | None, value)
+    except Misfit:
+        return False
+    if number is None:
+        return value is not None
+    return 0 <= number <= 100 if key == "mIoU" or key.startswith("IoU/") else True
 
 
 def _share(percent: float) -> float | None:

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.arms import KINDS, Arm
-from core.engine.cli import AS_RELEASED, positive
+from core.engine.cli import AS_RELEASED, note, positive
 from core.engine.launch import Launch
 from core.engine.pool import Job, run_jobs
-from core.errors import ConfigError, ResultError
-from core.result import Failed, Result, finished
+from core.errors import ConfigError, DamagedResult, ResultError
+from core.result import Failed, Result, damaged, finished
 
 # Settings that leave what is trained as it is.
 _IDLE = re.compile(r"default_hooks\.|vis|log_|env_cfg\.|\w+_dataloader\.(num|persistent)_workers")
@@ -71,6 +71,7 @@ class Run:
         """What it left, if it is finished.
 
         Raises:
+            DamagedResult: what lies there is not what a run leaves.
             ResultError: what lies there is of another training.
         """
         found = finished(self.work_dir, self.asked, self.arm, self.network)
@@ -166,6 +167,8 @@ def sweep(
         locate: finds the data, so that what is missing is told before the first training.
         evaluate: what follows a run, given whether it is trained in this call; None if nothing.
 
+    A damaged ``result.json`` is told in one line, and its training taken as not finished.
+
     Raises:
         SystemExit: with 1, if a run failed; with 130, if a stop signal came.
         ResultError: a folder holds another training than the one that is asked for.
@@ -180,7 +183,7 @@ def sweep(
     _check_further(further)
     trainings, evaluations = {}, {}
     for run in runs:
-        if _same_settings(run, run.result(), further) is None:
+        if _finished(run, further) is None:
             maps = ("--hardness", args.hardness) if run.arm.weighting == "collected" else ()
             command = launch.command(script, [*run.arguments, *maps, *further])
             trainings[run] = Job(run.name, run.work_dir, command)
@@ -222,26 +225,48 @@ def _check_further(further: Sequence[str]) -> None:
     for flag, here in _SAID.items():
         if flag in words:
             raise ConfigError(f"--train-args {flag}: is said by {here} of this command")
+    try:
+        _settings(further)
+    except argparse.ArgumentError as error:
+        raise ConfigError(f"--train-args: {error}") from error
 
 
-def _same_settings(run: Run, found: Result | None, further: Sequence[str]) -> Result | None:
-    """``found``, if it was trained with the settings that are asked for now.
+def _finished(run: Run, further: Sequence[str]) -> Result | None:
+    """What a run left, if it was trained with the settings that are asked for now; None if it is
+    not finished, or what it left is damaged.
 
     Raises:
-        ResultError: it was not.
+        ResultError: it is of another training.
     """
-    if found is None or not found.command:
-        return found
-    then, now = _settings(shlex.split(found.command)), _settings([*run.arguments, *further])
+    now = _settings([*run.arguments, *further])
+    try:
+        found = run.result()
+        if found is None or not found.command:
+            return found
+        then = _settings_of(found, run.work_dir)
+    except DamagedResult as error:
+        note(str(error))
+        return None
     if then != now:
         raise ResultError(f"{run.work_dir} was trained with {then or 'no settings'}, now "
                           f"{now or 'none'} are asked by --train-args: {_REMEDY}")  # fmt: skip
     return found
 
 
+def _settings_of(found: Result, work_dir: Path) -> str:
+    try:
+        return _settings(shlex.split(found.command))
+    except (ValueError, argparse.ArgumentError) as error:  # no command line, or no training's
+        raise damaged(work_dir, f"command: {error}") from error
+
+
 def _settings(command: Sequence[str]) -> str:
-    """The flags of a command that make it another training, beside those that a run states."""
-    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    """The flags of a command that make it another training, beside those that a run states.
+
+    Raises:
+        argparse.ArgumentError: a flag has no value, or one that it does not take.
+    """
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False, exit_on_error=False)
     for flag in ("--cfg-options", "--set"):
         parser.add_argument(flag, nargs="+", action="extend", default=[])
     for flag in ("--amp", "--no-pretrained"):

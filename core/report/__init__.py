@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 from core.files import write_files
 from core.report.formats import to_csv, to_json, to_markdown
 from core.report.page import render_page
+from core.report.pictures import pictures
 from core.report.summary import Published, summarize
 from core.result import Entry
 
@@ -20,9 +22,12 @@ class Report(NamedTuple):
 
     paths: dict[str, Path]  # by kind: markdown, csv, json, html
     markdown: str
+    broken: list[str]  # of pictures that cannot be shown, a line each
 
     def tell(self) -> None:
-        """Print the tables, and where the page is."""
+        """Print the tables, and where the page is; on stderr what cannot be shown."""
+        for line in self.broken:
+            print(f"note: {line}", file=sys.stderr)
         print(f"{self.markdown}\npage: {self.paths['html']}")
 
 
@@ -56,12 +61,16 @@ def write_report(
     table = summarize(entries, published, arm_names=arm_names, group=group)
     out_dir = Path(out_dir)
     markdown = to_markdown(table, notes)
+    shown = pictures(table)
     texts = {
         "markdown": ("results.md", markdown),
         "csv": ("results.csv", to_csv(table)),
         "json": ("results.json", to_json(table)),
         "html": ("index.html", render_page(table, title=title, notes=notes, command=command,
-                                           base=out_dir)),
+                                           base=out_dir, pictures=shown)),
     }  # fmt: skip
-    write_files({out_dir / name: text.encode() for name, text in texts.values()})
-    return Report({kind: out_dir / name for kind, (name, _) in texts.items()}, markdown)
+    write_files(
+        {out_dir / name: text.encode(errors="backslashreplace") for name, text in texts.values()}
+    )
+    return Report({kind: out_dir / name for kind, (name, _) in texts.items()}, markdown,
+                  shown["broken"])  # fmt: skip

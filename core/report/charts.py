@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from core.arms import KINDS, VARIANTS
 from core.report.summary import Row
+from core.report.words import printable
 
 # Matplotlib knows no CSS variables: it draws in stand-in colours, replaced in the text of the SVG.
 INK, MUTED, RULE, PAPER = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04"
@@ -42,8 +43,17 @@ _STYLE = {
     "xtick.labelcolor": MUTED,
     "ytick.labelcolor": INK,
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a dollar sign in a name is one
 }
+_LONGEST = 40  # characters of a name
+_LARGEST = 1e100  # of what is drawn: any loss in single precision is less
 _BINS = 150  # points of a curve: as many as a chart of this size can show
+
+
+def _short(name: str) -> str:
+    """A name on one line that leaves room for what is drawn."""
+    name = printable(" ".join(name.split()))
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
 class _Chart:
@@ -51,7 +61,7 @@ class _Chart:
 
     def __init__(self, width: float, height: float, label: str) -> None:
         """``width`` and ``height`` in inches; ``label`` says what is drawn, and is unique."""
-        self.label = label
+        self.label = label = printable(label)
         self._style = matplotlib.rc_context({**_STYLE, "svg.hashsalt": label})
         self._size = width, height
 
@@ -76,11 +86,17 @@ def _inline(svg: str, label: str) -> str:
     # Group names such as axes_1 repeat between charts; what is referred to has a salted hash.
     svg = re.sub(r'<g id="[a-z.]+_?\d*"', "<g", svg)
     svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
-    svg = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--sans)", svg)
-    for color, name in _VARIABLES.items():
-        svg = svg.replace(color, f"var(--{name})")
+    svg = re.sub(r"<[^>]*>", lambda tag: _themed(tag[0]), svg)
     role = f'<svg role="img" aria-label="{html.escape(label)}" '
     return svg.replace("<svg ", role, 1).strip()
+
+
+def _themed(tag: str) -> str:
+    """A tag with the page's font and colours; names stand between tags, and stay as they are."""
+    tag = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--sans)", tag)
+    for color, name in _VARIABLES.items():
+        tag = tag.replace(color, f"var(--{name})")
+    return tag
 
 
 def miou_chart(rows: Sequence[Row], span: float) -> str:
@@ -113,7 +129,7 @@ def miou_chart(rows: Sequence[Row], span: float) -> str:
         middle = (min(values) + max(values)) / 2 if values else 0
         axes.set_xlim(middle - span / 2, middle + span / 2)
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_yticks(range(len(rows)), [row.name for row in rows])
+        axes.set_yticks(range(len(rows)), [_short(row.name) for row in rows])
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -154,12 +170,12 @@ def class_chart(rows: Sequence[Row], classes: Sequence[str], baseline: str) -> s
                 axes.plot(mean, at, "o", color=color, zorder=3, **ring)
         axes.axvline(0, color=MUTED, linewidth=0.9)
         axes.set_ylim(len(classes) - 0.4, -0.6)
-        axes.set_yticks(range(len(classes)), classes)
+        axes.set_yticks(range(len(classes)), [_short(name) for name in classes])
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.grid(axis="x")
-        axes.set_xlabel(f"IoU minus {baseline.removeprefix('the ')}, points")
+        axes.set_xlabel(_short(f"IoU minus {baseline.removeprefix('the ')}, points"))
     return chart.svg
 
 
@@ -167,9 +183,9 @@ Curve = Sequence[Sequence[float]]
 
 
 def _thin(curve: Curve) -> np.ndarray:
-    """(n, 2) points, finite and in order; a long curve averaged in ``_BINS`` bins."""
+    """(n, 2) points that an axis can hold, in order; a long curve averaged in ``_BINS`` bins."""
     points = np.array([p for p in curve if p[1] is not None], dtype=float).reshape(-1, 2)
-    points = points[np.isfinite(points).all(1)]
+    points = points[(np.abs(points) < _LARGEST).all(1)]
     points = points[np.argsort(points[:, 0], kind="stable")]
     if len(points) <= _BINS:
         return points
@@ -201,7 +217,7 @@ def curve_chart(name: str, title: str, curves: Mapping[str, Sequence[Curve]], la
             grid = grid[(grid >= first) & (grid <= last)]
             mean = np.mean([np.interp(grid, line[:, 0], line[:, 1]) for line in lines], axis=0)
             axes.plot(grid, scale * mean, color=COLOR[arm_color], linewidth=1.7)
-        axes.set_title(title)
+        axes.set_title(_short(title))
         axes.margins(x=0.02)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(5))

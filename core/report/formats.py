@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 from collections.abc import Sequence
 
 from core.report.summary import Table
@@ -16,6 +17,7 @@ from core.report.words import (
     not_measured,
     percent,
     points,
+    printable,
     times,
     warnings,
     with_std,
@@ -69,16 +71,16 @@ def to_markdown(table: Table, notes: Sequence[str] = ()) -> str:
     parts = [
         main_table(table),
         "mIoU in percent, mean ± sample standard deviation over n seeds. Δ in points, paired by "
-        f"seed. Time per iteration and peak memory as ratios to {table.baseline}, of medians over "
-        "seeds.",
+        "seed. Time per iteration and peak memory as ratios to "
+        f"{_inert(table.baseline)}, of medians over seeds.",
     ]
     for subject, said in findings(table).items():
         parts.append(f"**{_inert(table.subjects[subject][0].title)}.** {_inert(' '.join(said))}")
     parts += [f"**Take care.** {_inert(warning)}" for warning in warnings(table)]
     if table.failed:
-        lines = [f"- {_inert(what)}: {_inert(why)}" for what, why in not_measured(table)]
+        lines = [f"- {_paragraph(what)}: {_inert(why)}" for what, why in not_measured(table)]
         parts.append("Not measured:\n\n" + "\n".join(lines))
-    parts += [_inert(note) for note in notes]
+    parts += [_paragraph(note) for note in notes]
     if revisions := code(table):
         parts.append(f"Made with pixel-hardness {', '.join(map(_inert, revisions))}.")
     for subject, rows in table.subjects.items():
@@ -152,5 +154,12 @@ def _grid(head: Sequence[str], body: Sequence[Sequence[str]], left: int) -> str:
 
 
 def _inert(text: object) -> str:
-    """Text on one line that is not taken for HTML."""
-    return " ".join(str(text).split()).replace("<", "&lt;")
+    """Text on one line that is not taken for HTML, a link or code, and ends no bold one."""
+    line = printable(" ".join(str(text).split()))
+    line = re.sub(r"&(?=#?\w+;)", "&amp;", line).replace("<", "&lt;")
+    return re.sub(r"[\\`*\[]", r"\\\g<0>", line)
+
+
+def _paragraph(text: object) -> str:
+    """The same, that is no heading, list or quotation."""
+    return re.sub(r"^(\d*)([#>+~=.)-])", r"\1\\\2", _inert(text))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +17,30 @@ def _uri(kind: str, data: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def embed(path: Path, *, photo: bool) -> str | None:
-    """A picture file as a data URI, or ``None`` if it is missing or cannot be read.
+class BadPicture(ValueError):
+    """A file that is no picture, or too large a one; one line that names it."""
+
+
+def embed(path: Path, *, photo: bool) -> str:
+    """A picture file as a data URI.
 
     Args:
-        path: any picture that Pillow reads.
+        path: a PNG, as :mod:`core.engine.panels` writes it.
         photo: as JPEG, reduced smoothly; otherwise as PNG whose pixels keep the exact colours of
             the file, as a label map needs.
+
+    Raises:
+        BadPicture: it cannot be read, or has more pixels than Pillow trusts.
     """
     try:
-        with Image.open(path) as file:
-            image = file.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=["PNG"]) as file:
+                image = file.convert("RGB")
+    except Exception as error:  # a damaged file meets a decoder's of any kind
+        why = " ".join(str(error).replace(repr(str(path)), "").split())
+        raise BadPicture(f"{path}: is left out, it cannot be read ({why}); the run draws it anew "
+                         "where it is trained or evaluated again") from error  # fmt: skip
     if image.width > MAX_WIDTH:
         size = MAX_WIDTH, max(1, round(image.height * MAX_WIDTH / image.width))
         way = Image.Resampling.LANCZOS if photo else Image.Resampling.NEAREST

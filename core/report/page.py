@@ -15,7 +15,7 @@ import jinja2
 
 from core.analysis.colors import ramp_hex
 from core.report import charts
-from core.report.images import embed
+from core.report.pictures import class_colors
 from core.report.style import CSS
 from core.report.summary import Row, Stat, Table
 from core.report.words import (
@@ -27,15 +27,13 @@ from core.report.words import (
     not_measured,
     percent,
     points,
+    printable,
     run_code,
     times,
     warnings,
     whole,
 )
-from core.result import Entry, finite
-
-MAX_STEMS = 4
-PICTURE_BUDGET = 4_500_000  # characters of data URIs, which leaves room for charts below 6 MB
+from core.result import finite
 
 CURVE_TITLES = {
     "mIoU": "mIoU, %",
@@ -49,16 +47,24 @@ CURVE_TITLES = {
 }
 
 
-def render_page(table: Table, *, title: str, notes: Sequence[str], command: str, base: Path) -> str:
+def render_page(
+    table: Table,
+    *,
+    title: str,
+    notes: Sequence[str],
+    command: str,
+    base: Path,
+    pictures: Mapping[str, Any],
+) -> str:
     """The whole page.
 
     Args:
-        table: from :func:`core.report.summary.summarize`. The pictures of a run are in its
-            folder's ``pictures/<stem>_{image,label,pred,hl}.png``.
+        table: from :func:`core.report.summary.summarize`.
         title: heading.
         notes: paragraphs below the findings.
         command: what was typed to make all this.
         base: folder that run folders are named relative to.
+        pictures: from :func:`core.report.pictures.pictures`.
     """
     return _template().render(
         title=title,
@@ -69,7 +75,7 @@ def render_page(table: Table, *, title: str, notes: Sequence[str], command: str,
         arms=_arms(table),
         curves=_curves(table),
         classes=_classes(table),
-        pictures=_pictures(table),
+        pictures=pictures,
         ramp=ramp_hex(),
         cost=_cost(table),
         runs=_runs(table, base),
@@ -88,6 +94,7 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: printable(value) if type(value) is str else value,
     )
     return environment.get_template("page.html.jinja")
 
@@ -209,7 +216,7 @@ def _classes(table: Table) -> list[dict]:
         classes = table.classes_of(subject)
         if not classes:
             continue
-        colors = _class_colors(table.runs_of(subject))
+        colors = class_colors(table.runs_of(subject))
         lines = [
             dict(
                 name=name,
@@ -240,110 +247,6 @@ def _classes(table: Table) -> list[dict]:
 def _short(row: Row) -> str:
     """The arm's name where columns are narrow."""
     return "Scaled" if str(row.arm) == "ce-scaled" else row.name.replace("Baseline (CE)", "CE")
-
-
-def _class_colors(entries: Sequence[Entry]) -> dict[str, str]:
-    """CSS colour of each class, from the first of the runs that carries a palette."""
-    for entry in entries:
-        if entry.run.palette and entry.run.classes:
-            pairs = zip(entry.run.classes, entry.run.palette, strict=False)
-            return {
-                name: f"rgb({','.join(f'{x:.0f}' for x in rgb)})"
-                for name, rgb in pairs
-                if all(finite(x) is not None for x in rgb)
-            }
-    return {}
-
-
-def _pictures(table: Table) -> dict[str, Any]:
-    """Images with what the arms made of them, as many as the page has room for."""
-    budget = _Budget()
-    images, told = [], []
-    for stem in _stems(table):
-        with_stem = [entry for entry in table.runs if stem in entry.run.pictures]
-        # Data sets may colour their classes differently: the legend where it changes.
-        legend = [dict(name=n, color=c) for n, c in _class_colors(with_stem).items()]
-        image = dict(
-            stem=stem,
-            legend=legend if legend != told else [],
-            top=budget.take(_top(with_stem, stem)),
-            strips=[],
-        )
-        told = legend or told
-        for subject, rows in table.subjects.items():
-            of = [entry for entry in with_stem if entry.subject == subject]
-            if not of:
-                continue
-            seed, cells = _predictions(rows, of, stem)
-            if cells := budget.take(cells):
-                image["strips"].append(dict(title=rows[0].title, seed=seed, cells=cells))
-        images.append(image)
-    shown = any(image["top"] or image["strips"] for image in images)
-    teachers = [e for e in table.runs if e.run.track == "semi_supervised" and e.run.pictures]
-    return dict(
-        images=images if shown else [],
-        left_out=budget.left_out,
-        has_teacher=any(e.run.arm.partition(" ")[0] == "hl" for e in teachers),
-    )
-
-
-class _Budget:
-    """Counts what pictures take, and leaves out rows that are too much."""
-
-    def __init__(self) -> None:
-        self.used = self.left_out = 0
-
-    def take(self, cells: list[dict]) -> list[dict]:
-        size = sum(len(cell["uri"] or "") for cell in cells)
-        if self.used + size > PICTURE_BUDGET:
-            self.left_out += 1
-            return []
-        self.used += size
-        return cells
-
-
-def _stems(table: Table) -> list[str]:
-    """The images to show: a few of every subject, which are the same where the data set is."""
-    shown: dict[str, None] = {}
-    for subject in table.subjects:
-        runs = table.runs_of(subject)
-        stems = dict.fromkeys(stem for entry in runs for stem in entry.run.pictures)
-        shown.update(dict.fromkeys(list(stems)[:MAX_STEMS]))
-    return list(shown)
-
-
-def _cell(path: Path | None, caption: str, *, photo: bool) -> dict:
-    return dict(uri=embed(path, photo=photo) if path else None, caption=caption)
-
-
-def _top(entries: Sequence[Entry], stem: str) -> list[dict]:
-    """Image and label, which are the same in the folders of all runs: from the first that has."""
-    cells = []
-    for kind in ("image", "label"):
-        paths = [e.folder / "pictures" / f"{stem}_{kind}.png" for e in entries if e.folder]
-        found = next((path for path in paths if path.is_file()), None)
-        cells.append(_cell(found, kind.capitalize(), photo=kind == "image"))
-    return cells
-
-
-def _predictions(
-    rows: Sequence[Row], entries: Sequence[Entry], stem: str
-) -> tuple[int, list[dict]]:
-    """One subject's predictions and its HL map, all of the seed that most arms have."""
-    seeds = [entry.run.seed for entry in entries]
-    seed = min(seeds, key=lambda s: (-seeds.count(s), s))
-    folders = {entry.run.arm: entry.folder for entry in entries if entry.run.seed == seed}
-
-    def file(arm: str, kind: str) -> Path | None:
-        folder = folders.get(arm)
-        return folder / "pictures" / f"{stem}_{kind}.png" if folder else None
-
-    cells = [_cell(file(str(row.arm), "pred"), row.name, photo=False) for row in rows]
-    if any(str(row.arm) == "hl" for row in rows):
-        is_student = entries[0].run.track == "semi_supervised"
-        caption = "HL map (the student’s)" if is_student else "HL map"
-        cells.append(_cell(file("hl", "hl"), caption, photo=True))
-    return seed, cells
 
 
 def _cost(table: Table) -> dict[str, Any]:

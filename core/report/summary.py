@@ -264,11 +264,11 @@ def _class_iou(entries: Sequence[Entry], name: str) -> Stat | None:
 
 def _median(values: Sequence[float | None]) -> float | None:
     found = [value for value in map(finite, values) if value is not None]
-    return statistics.median(found) if found else None
+    return finite(statistics.median(found)) if found else None
 
 
 def _ratio(ours: float | None, theirs: float | None) -> float | None:
-    return ours / theirs if ours is not None and theirs else None
+    return finite(ours / theirs) if ours is not None and theirs else None
 
 
 def _minus(ours: float | None, theirs: float | None) -> float | None:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 
 from core.report.summary import Stat, Table
 
 NONE = "–"  # an en dash: nothing was measured here
+# Of a name from outside: what steers a terminal, turns the direction of text, or is no UTF-8.
+_ODD = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Text without control characters: ``\\x1b`` as it is written in Python."""
+    return _ODD.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def percent(value: float | None) -> str:

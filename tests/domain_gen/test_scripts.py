@@ -289,6 +289,31 @@ def result_of(folder, domain, miou, revision="a", network="deeplabv3plus_r101", 
                  facts=dict(source=source)), folder)  # fmt: skip
 
 
+def test_a_name_leaves_no_folder():
+    target = dataclasses.replace(domains.parse("cityscapes"), name="../../a/..\0")
+    assert manifest.target_dir(Path("w"), target) == Path("w/targets/-a-")
+
+
+def test_a_damaged_result_is_no_evaluation_and_a_note_of_the_table(tmp_path, capsys):
+    """Of a training, or on a target; or one that tells no source."""
+    target = domains.parse("cityscapes@full")
+    place = manifest.target_dir(tmp_path, target)
+    result_of(tmp_path, "gtav", 0.7)
+    result_of(place, target.name, 0.4)
+    assert is_evaluated(tmp_path, target)
+    (place / "result.json").write_text('{"format": 2')
+    assert not is_evaluated(tmp_path, target)
+    assert capsys.readouterr().err.startswith(f"note: {place}/result.json: damaged (")
+    shown = table([tmp_path], [target], {})
+    assert [entry.run.group for entry in shown["entries"]] == ["gtav"]
+    assert shown["notes"][-1].startswith(f"{place}/result.json: damaged (")
+    write(dataclasses.replace(read(tmp_path), facts={}), place)
+    assert "tells no source" in table([tmp_path], [target], {})["notes"][-1]
+    (tmp_path / "result.json").write_text("[]")
+    with pytest.raises(ConfigError, match=r"no run to show among .*; .*damaged .*; .*no source"):
+        table([tmp_path], [target], {})
+
+
 def test_published_figures_stand_beside_the_published_protocol(tmp_path):
     targets = [domains.parse(name) for name in ("cityscapes@1024x512", "cityscapes@full")]
     for arm, miou in (("baseline", 0.36), ("hl", 0.40)):

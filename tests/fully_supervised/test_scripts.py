@@ -210,6 +210,27 @@ def test_a_failing_run_does_not_stop_the_others(call, jobs_here, camvid, tmp_pat
     assert read(tmp_path / "camvid/pspnet_r18-w16/hl-seed0").iterations == 4
 
 
+@pytest.mark.slow
+def test_a_damaged_result_is_made_anew_from_the_last_checkpoint(call, jobs_here, camvid, tmp_path):
+    """By the same command, in one line, whatever the scalar log holds; equal but for the day."""
+    arguments = ("--data", "camvid", "--data-root", camvid, "--max-iters", 4, "--seeds", 0,
+                 "--arms", "hl", "--only", "pspnet_r18-w16", "--out", tmp_path)  # fmt: skip
+    code, _, err = call(ALL, *arguments)
+    assert code == 0, err
+    work_dir = tmp_path / "camvid/pspnet_r18-w16/hl-seed0"
+    whole = read(work_dir)
+    (work_dir / "result.json").write_text('{"format": 2, "seed": "<b>"')
+    (log,) = work_dir.glob("*/vis_data/scalars.json")
+    log.write_bytes(b'{"step": true, "loss": "x"}\n[1]\n' + log.read_bytes())
+    code, _, err = call(ALL, *arguments)
+    assert code == 0, err
+    assert [line for line in err.splitlines() if "result.json: damaged (" in line]
+    assert "Traceback" not in err
+    again = read(work_dir)
+    for key in ("metrics", "weights", "curves", "arm", "seed", "iterations"):
+        assert getattr(again, key) == getattr(whole, key), key
+
+
 def test_dry_run_prints_the_published_protocol(call, monkeypatch, tmp_path):
     monkeypatch.setenv("GPUS", "4")
     code, out, _ = call(ALL, "--data", "cityscapes", "--dry-run", "--out", tmp_path)

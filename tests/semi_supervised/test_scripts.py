@@ -3,6 +3,7 @@
 import csv
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -156,6 +157,20 @@ def test_another_choice_of_images_has_its_own_name_and_the_published_figures(cal
     for split in ("1/8", "1/8 balanced", "1/8 seed 3"):
         row = next(x for x in report.markdown.splitlines() if f"{split}: 372 of 2975" in x)
         assert "76.04" in row
+
+
+def test_a_split_leaves_no_folder():
+    assert manifest.run_dir(Path("out"), "../../1/8\0", "hl", 0) == Path("out/_1_8_/hl-seed0")
+
+
+def test_a_damaged_result_is_a_note_of_the_table(tmp_path):
+    """Of whatever call it is; the others are shown. A split without a name is one, too."""
+    run = Result("semi_supervised", "net", "", "hl", 0, metrics=Metrics(0.5, {}))
+    result.write(run, tmp_path / "1_8" / "hl-seed0")
+    result.write(run, tmp_path / "1_8" / "hl-seed1")
+    (tmp_path / "1_8/hl-seed1/result.json").write_text('{"format": 2, "seed": "<b>"}')
+    report = write_report(tmp_path, **table(tmp_path, "cityscapes"))
+    assert "50.00" in report.markdown and "1_8/hl-seed1/result.json: damaged (" in report.markdown
 
 
 @pytest.mark.slow

@@ -121,6 +121,14 @@ def test_the_code_of_another_checkout_is_refused(tmp_path):
     assert f"{script} would run with the code of {cli.ROOT}" in done.stderr
 
 
+def test_a_killed_loader_worker_is_one_line():
+    def main():
+        raise RuntimeError("DataLoader worker (pid 5) is killed by signal: Killed. \nTraceback ...")
+
+    with pytest.raises(SystemExit, match=r"error: DataLoader worker \(pid 5\) .* --resume$"):
+        cli.main_line(main)
+
+
 def test_exhausted_memory_is_one_line():
     def main():
         raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")

@@ -88,6 +88,41 @@ def test_result_holds_what_a_report_needs(finished):
             assert (work_dir / "pictures" / f"{stem}_{name}.png").stat().st_size > 50
 
 
+@pytest.fixture
+def scalars(tmp_path):
+    """``scalars(*lines, launch="1")``: the log of a launch."""
+
+    def write(*lines, launch="1"):
+        path = tmp_path / launch / "vis_data/scalars.json"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"".join(lines))
+        return path
+
+    return write
+
+
+def test_damaged_lines_of_the_scalar_log_are_told(scalars, tmp_path, capsys):
+    """Whatever they hold; the others count, and the one that a kill cut is not told."""
+    odd = [b"5", b"null", b"[1]", b"{}", b"", b"\xff\xfe", b'{"loss": 3.0}', b"[" * 100_000,
+           b'{"step": true, "loss": 3.0}', b'{"step": "4", "mIoU": 3.0}', b'{"step": null}',
+           b'{"step": 1' + b"0" * 30 + b', "loss": 3.0}', b'{"step": 1' + b"0" * 5000 + b"}",
+           b'{"step": 1.5, "loss": 3.0}', b"\0" * 50]  # fmt: skip
+    part = [b'{"step": 4, "loss": 4.0, "a": "x", "b": [[1]], "c": {"d": 1}, "e": null, "f": true}',
+            b'{"step": 4, "mIoU": "50", "IoU/a": [1]}', b'{"step": 4, "mIoU": 1e308}',
+            b'{"step": 4, "loss": 1' + b"0" * 400 + b"}"]  # fmt: skip
+    good = [b'{"step": 3, "loss": 3.0}', b'{"step": 4, "mIoU": 50.0, "IoU/a": NaN}',
+            b'{"step": 5, "loss": Infinity, "lr": 0.1}']  # fmt: skip
+    first = scalars(*(line + b"\n" for line in [*odd, *part, *good]), b'{"step": 6, "lo')
+    scalars(b'{"step": 6, "loss": 6.0}\n{"st', launch="2")
+    whole = {"loss": [[3, 3.0], [4, 4.0], [6, 6.0]], "mIoU": [[4, 0.5]], "lr": [[5, 0.1]]}
+    assert run.read_curves(tmp_path) == whole
+    metrics = run.read_metrics(tmp_path, 4)
+    assert metrics["mIoU"] == 50 and np.isnan(metrics["IoU/a"])
+    assert run.read_metrics(tmp_path, 1) == {}
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"note: {first}: {len(odd) + len(part)} damaged lines: ")
+
+
 def test_tensorboard_holds_both_losses_and_the_panel(finished):
     work_dir, _ = finished
     (folder,) = work_dir.glob("*/vis_data")

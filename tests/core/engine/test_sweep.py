@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,49 @@ def test_a_run_of_other_settings_is_not_finished(runs, call_sweep):
     changed = [dataclasses.replace(run, config="new") for run in runs]
     with pytest.raises(ResultError, match="is of the config as it was before it was changed"):
         call_sweep(changed, "--train-args", same)
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+@pytest.mark.parametrize(
+    "content",
+    ['{"format": 2', "", "null", dict(seed="0"), dict(arm="magic"), dict(curves=[]),
+     dict(command="train.py 'x"), dict(command="train.py --cfg-options"),
+     dict(command="train.py --amp=3")],
+)  # fmt: skip
+def test_a_damaged_result_is_told_and_made_anew(content, dry, runs, call_sweep, capsys):
+    """In one line, by the same command; the other runs are as they were."""
+    place = runs[0].work_dir / result.NAME
+    if isinstance(content, dict):
+        content = json.dumps(json.loads(place.read_text()) | content)
+    place.write_text(content)
+    code, ran, written = call_sweep(runs, *dry)
+    out, err = capsys.readouterr()
+    (line,) = [line for line in err.splitlines() if "damaged" in line]
+    assert line.startswith(f"note: {place}: damaged (") and "makes it anew" in line
+    if dry:
+        assert [line.startswith("#") for line in out.splitlines()] == [False, False]
+    else:
+        assert (code, ran[1], written) == (0, [run.name for run in runs[:2]], [{}])
+        assert runs[0].result() == DONE
+
+
+def test_a_result_that_stays_damaged_is_a_failed_run(runs, call_sweep):
+    """The report of the others is not lost by it."""
+    (runs[0].work_dir / result.NAME).write_text("[]")
+    code, _, written = call_sweep(runs, lost=True)
+    assert code == 1 and "result.json: damaged (it is a list" in written[0][runs[0]]
+
+
+def test_the_result_of_a_later_version_is_refused(runs, call_sweep):
+    (runs[0].work_dir / result.NAME).write_text('{"format": 3}')
+    with pytest.raises(ResultError, match="is of a later version"):
+        call_sweep(runs)
+
+
+@pytest.mark.parametrize("words", ["--cfg-options", "--amp=3"])
+def test_train_args_that_are_none_are_refused(words, runs, call_sweep):
+    with pytest.raises(ConfigError, match="--train-args: argument --"):
+        call_sweep(runs, f"--train-args={words}")
 
 
 @pytest.mark.parametrize("words", ["--hl", "--options c=0.5", "--weighting=focal"])

@@ -10,6 +10,8 @@ import io
 import json
 import os
 import re
+import struct
+import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -426,6 +428,49 @@ def test_missing_and_damaged_pictures_are_said_to_be_missing(results, tmp_path):
     page = Checker(text)
     assert sum(r.startswith("data:image/") for r in page.references) == 1
     assert page.text.count("missing") == 5  # label, three predictions, HL map
+    (line,) = report.broken
+    assert line.startswith(f"{hl}/town_1_pred.png: is left out, it cannot be read (cannot ident")
+
+
+def bomb(side: int) -> bytes:
+    """A PNG of ``side`` times ``side`` pixels in a few bytes."""
+    head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+@pytest.mark.parametrize("what", ["cut", "bomb", "large", "eps", "empty"])
+def test_a_picture_that_cannot_be_read_is_one_line(what, results, tmp_path, capsys, recwarn):
+    results = in_folders(results, tmp_path)
+    place = results[4].folder / "pictures/town_1_image.png"
+    picture(place)
+    whole = place.read_bytes()
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"
+    place.write_bytes({"cut": whole[: len(whole) // 2], "bomb": bomb(60000), "large": bomb(12000),
+                       "eps": eps, "empty": b""}[what])  # fmt: skip
+    write_report(tmp_path / "out", results, title="t").tell()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"note: {place}: is left out, it cannot be read (")
+    assert not [w for w in recwarn if "Decompression" in w.category.__name__]
+
+
+@pytest.mark.parametrize("stem", ["../../secret", "/secret", "a/../../../secret", "x" * 300])
+def test_a_name_leaves_no_folder(stem, tmp_path):
+    """What lies elsewhere is not shown."""
+    for kind in ("image", "label", "pred"):
+        picture(tmp_path / f"secret_{kind}.png")
+    stem = f"{tmp_path}{stem}" if stem == "/secret" else stem
+    runs = in_folders([run("baseline", 0, 0.4, pictures=(stem,))], tmp_path)
+    (tmp_path / "net-baseline-0/pictures/a").mkdir(parents=True)
+    report = write_report(tmp_path / "out", runs, title="t")
+    assert "data:image/" not in report.paths["html"].read_text()
+    said = [] if len(stem) == 300 else [
+        f"{tmp_path}/net-baseline-0/result.json: the name of the picture {stem!r} leaves its folder"
+    ]  # fmt: skip
+    assert report.broken == said
 
 
 @pytest.mark.parametrize("finished", [False, True])
@@ -599,21 +644,90 @@ def test_code_that_made_the_runs_is_told(results, tmp_path):
     assert care in report.markdown
 
 
-def test_hostile_fields_stay_text(tmp_path):
-    """On the page and in Markdown: a seed, a palette, a class, a title, an error, a folder."""
-    bad = "<script>x</script>|\n# y"
+HOSTILE = [
+    "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a|b\\|c|", "``` `x`",
+    "](javascript:alert(1)) [a](javascript:alert(1))", '0)"><img src=x onerror=alert(1)>',
+    "</style></svg><script>x</script>", "--><script>", "{{ 7*7 }}{% raw %}", r"$\frac{$ $x$",
+    "'DejaVu Sans' \"x #0a0b01", "\x1b[2J\0\u202e\ud800", "# a\n\n# b\r\n- c", "&lt;script&gt;",
+    "1. **a**", "x" * 3000, "",
+]  # fmt: skip
+
+
+class Plain(HTMLParser):
+    """The tags and attributes of a page, without its values, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: set[tuple[str, ...]] = set()
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.add((tag, *(name for name, _ in attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def everywhere(text: str, root: Path) -> dict:
+    """Arguments of ``write_report``: a text in every field that takes one."""
+    words = ("track", "data", "network", "group", "command", "device", "date")
+    said = {key: text for key in words}
     runs = [
-        run("baseline", bad, 0.4, subject=bad, title=bad, date=bad, device=bad, data=bad,
-            folder=tmp_path / "<i>", iou={bad: 0.3}, classes=(bad,),
-            palette=((bad, 1, 2),), curves={}),
-        failed("hl", 1, bad, subject=bad, title=bad),
+        run(arm, seed, 0.4 + seed / 100, subject=text, title=text, iou={text: 0.3, "road": 0.4},
+            classes=(text, "road"), palette=((1, 2, 3), (4, 5, 6)), pictures=("town",),
+            curves={f"loss{text}": [[1, 2.0], [2, 1.0]], f"{text}.loss": [[1, 2.0]]},
+            code=Code(text or "1", text, {text: text}), facts={text: text},
+            folder=root / "<i>" / arm, **said)
+        for arm in ("baseline", "ce-scaled", "hl") for seed in (0, 1)
     ]  # fmt: skip
-    report = write_report(tmp_path, runs, title=bad, notes=[bad], command=bad)
-    page = report.paths["html"].read_text()
-    Checker(page)
-    assert "<script" not in page and "<i>" not in page
-    assert "<script" not in report.markdown
-    for line in report.markdown.splitlines():
-        assert not line.startswith("#")
-    table = report.markdown.split("\n\n")[0].splitlines()
-    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
+    for entry in runs:
+        for kind in ("image", "label", "pred", "hl"):
+            picture(entry.folder / f"pictures/town_{kind}.png", width=4)
+    names = {"baseline": text, "hl": text}
+    return dict(entries=[*runs, failed("hl", 5, text, subject=text, title=text)], title=text,
+                notes=[text], command=text, arm_names=names, group=text)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_name_from_outside_stays_text(text, tmp_path, recwarn):
+    """In every field: the page has the tags that it has with a harmless name, Markdown none."""
+    harmless = write_report(tmp_path / "a", **everywhere("harmless", tmp_path))
+    report = write_report(tmp_path / "b", **everywhere(text, tmp_path))
+    raw = report.paths["html"].read_text("utf-8")
+    Checker(raw)
+    page, known = Plain(raw), Plain(harmless.paths["html"].read_text("utf-8"))
+    assert page.found <= known.found | {("defs",), ("path", "id", "d")}
+    assert not any(name.startswith("on") for names in page.found for name in names[1:])
+    if text.isprintable() and len(text) < 40:
+        assert " ".join(text.split()) in " ".join(page.text.split())
+    told = report.markdown
+    told.encode()  # also what the terminal gets
+    assert "<" not in told and "\x1b" not in told and not re.search(r"(?<!\\)\[.*\]\(", told)
+    assert not [line for line in told.splitlines() if re.match(r"[#>+~=]|\d+[.)]", line)]
+    table = told.split("\n\n")[0].splitlines()
+    assert {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in table} == {9}
+    json.loads(report.paths["json"].read_text("utf-8"))
+    assert not [w for w in recwarn if "constrained" in str(w.message)]
+
+
+@pytest.mark.parametrize("color", [('0)"><img>', 0, 0), (1.0, 2, 3), (True, 0, 0), (256, 0, 0),
+                                   (1, 2), (float("nan"), 0, 0), (-1, 0, 0)])  # fmt: skip
+def test_a_colour_is_three_whole_numbers_or_none(color, tmp_path):
+    odd = run("baseline", 0, 0.4, palette=(color, (4, 5, 6)), classes=("road", "pole"))
+    page = page_of(tmp_path, [odd])
+    assert set(re.findall(r"rgb\([^)]*\)", page)) == {"rgb(4,5,6)"}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [dict(curves={"loss": [[1, x], [2, -x], [x, 3]], "mIoU": [[1, x], [None, None]], "loss_a": []})
+     for x in (1.7e308, float("nan"), float("inf"), 2**62)]
+    + [dict(seconds_per_iter=1.7e308, peak_memory_mib=1.7e308, num_params=2**62),
+       dict(seconds_per_iter=5e-324, peak_memory_mib=-1, num_params=-1)],
+)  # fmt: skip
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_numbers_of_any_size_are_reported(more, tmp_path):
+    runs = [run(arm, seed, 0.4, **more) for arm in ("baseline", "hl") for seed in (0, -(2**62))]
+    page = page_of(tmp_path, runs)
+    assert not re.search(r"\b(nan|inf)\b", Checker(page).text)
