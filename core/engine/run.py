@@ -14,6 +14,7 @@ from typing import Any
 import mmcv
 import mmengine
 import mmseg
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
@@ -145,8 +146,8 @@ def _finish(runner: HLRunner, dataset: Any, metrics: dict, run: Result, pictures
         code=dataclasses.replace(result.this_code(), stack=versions()),
         device=device_name(),
         date=datetime.date.today().isoformat(),
-        classes=tuple(dataset.metainfo.get("classes") or ()),
-        palette=tuple(tuple(color) for color in dataset.metainfo.get("palette") or ()),
+        classes=tuple(map(str, dataset.metainfo.get("classes") or ())),
+        palette=_palette(dataset.metainfo.get("palette")),
         pictures=tuple(stems),
     )
     result.write(run, work_dir)
@@ -293,6 +294,18 @@ def _is_scalar(key: str, value: Any) -> bool:
     if number is None:
         return value is not None
     return 0 <= number <= 100 if key == "mIoU" or key.startswith("IoU/") else True
+
+
+def _palette(given: Any) -> tuple[tuple[int, int, int], ...]:
+    """A data set's colours as plain numbers; none, and no legend, where they are no RGB of 0-255."""
+    try:
+        colors = np.asarray([] if given is None else given)
+    except ValueError:  # of different lengths
+        return ()
+    fine = colors.ndim == 2 and colors.shape[1] == 3 and colors.dtype.kind in "iu"
+    if not fine or colors.min() < 0 or colors.max() > 255:
+        return ()
+    return tuple(map(tuple, colors.tolist()))
 
 
 def _share(percent: float) -> float | None:
