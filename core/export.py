@@ -12,7 +12,6 @@ A model that holds networks under ``teacher.`` and ``student.`` and their config
 
 from __future__ import annotations
 
-import argparse
 import copy
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from core.configs import imports_of, walk
-from core.engine.cli import add_trust_flag, main_line, note
+from core.engine.cli import add_trust_flag, main_line, note, script_parser
 from core.errors import CheckpointError
 from core.files import write_files
 
@@ -177,7 +176,7 @@ def _network(state_dict: dict) -> dict:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = script_parser(__doc__)
     parser.add_argument("checkpoint", help="checkpoint written by a training of ours")
     parser.add_argument("out", help="file to write")
     add_trust_flag(parser)

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -61,10 +62,15 @@ STREETS = "streets"  # drawn, with flags of its own
 GTAV_LAYOUT = Layout("images", "labels", ".png", ".png")  # labels hold labelIds
 
 
+class _Parser(argparse.ArgumentParser):
+    """Its errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {' '.join(message.split())}; see {self.prog} --help\n")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="name", metavar="NAME", required=True)
     for entry in registry.DATASETS.values():
         command = commands.add_parser(entry.name, help=entry.summary)

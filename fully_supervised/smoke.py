@@ -12,7 +12,6 @@ config's number of classes: a check that all can be built, trained and evaluated
 
 from __future__ import annotations
 
-import argparse
 import re
 import shutil
 import sys
@@ -30,7 +29,7 @@ try:
 
     from core.arms import Arm
     from core.configs import mmseg_configs, set_data, set_data_root, walk, without_pretrained
-    from core.engine.cli import main_line, positive
+    from core.engine.cli import main_line, positive, script_parser
     from core.errors import UserError
     from core.result import Result
     from core.schedule import scale_schedule
@@ -207,9 +206,7 @@ def forget() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--only", nargs="+", metavar="ROW", help="rows by name")
     parser.add_argument("--arms", nargs="+", metavar="ARM", help="of those that a table has")
     parser.add_argument("--shipped", nargs="?", type=positive, const=10**6, metavar="N",

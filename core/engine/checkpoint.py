@@ -155,10 +155,13 @@ def checkpoints_in(work_dir: str | Path) -> list[Path]:
 def latest_checkpoint(
     work_dir: str | Path, tell: Callable[[str], None]
 ) -> tuple[Path, dict[str, Any]] | None:
-    """The latest whole checkpoint of a work_dir that a run can go on from; None if there is none.
+    """The latest whole checkpoint of a work_dir that a run can go on from; None if it holds none.
 
     Args:
         tell: is told of what is damaged, or no checkpoint.
+
+    Raises:
+        CheckpointError: it holds some, and none is whole.
     """
     odd = sorted(set(Path(work_dir).glob("iter_*.pth")) - set(checkpoints_in(work_dir)))
     for path in odd:
@@ -168,9 +171,11 @@ def latest_checkpoint(
         try:
             return path, load_checkpoint(path, to_resume=True)
         except CheckpointError as error:
-            tell(f"{str(error).partition('; ')[0]}; trying the one before")
+            before = "; trying the one before" if path != found[-1] else ""
+            tell(f"{str(error).partition('; ')[0]}{before}")
     if found:
-        tell(f"no checkpoint in {work_dir} can be read; starting afresh")
+        raise CheckpointError(f"no checkpoint in {work_dir} can be read: to begin afresh, move "
+                              "them away, or name another --work-dir")  # fmt: skip
     return None
 
 

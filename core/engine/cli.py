@@ -17,6 +17,7 @@ import threading
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from mmengine.config import DictAction
 
@@ -72,7 +73,11 @@ class _Settings(DictAction):
 
 
 class _Parser(argparse.ArgumentParser):
-    """``ArgumentParser`` that takes ``--train-args '--amp'`` as well as ``--train-args=--amp``."""
+    """``ArgumentParser`` that takes ``--train-args '--amp'`` as well as ``--train-args=--amp``, and
+    whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {' '.join(message.split())}; see {self.prog} --help\n")
 
     def parse_known_args(self, args=None, namespace=None):
         words = list(map(str, sys.argv[1:] if args is None else args))

@@ -17,6 +17,7 @@ def place_of(work_dir: str | Path, *, fork: bool, resume: bool) -> tuple[Path, s
     stays as it is.
 
     Raises:
+        CheckpointError: no checkpoint there is whole.
         ConfigError: there is nothing to fork, or the run is to be resumed, too.
     """
     work_dir = Path(work_dir)

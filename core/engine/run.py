@@ -62,8 +62,8 @@ def train(
     found = checkpoints_in(work_dir)
     if found and not cfg.resume:
         raise ConfigError(
-            f"{work_dir} holds checkpoints up to {found[0].name}: go on with --resume, or name "
-            "another --work-dir"
+            f"{work_dir} holds checkpoints up to {found[0].name}: go on with --resume, if this is "
+            "the same run; else name another --work-dir, or begin from those weights with --fork"
         )
     runner = HLRunner.from_cfg(cfg, reading)
     runner.named = dict(arm=run.arm, data=run.data)
@@ -297,7 +297,7 @@ def _is_scalar(key: str, value: Any) -> bool:
 
 
 def _palette(given: Any) -> tuple[tuple[int, int, int], ...]:
-    """A data set's colours as plain numbers; none, and no legend, where they are no RGB of 0-255."""
+    """A data set's colours as plain numbers; none, and no legend, where they are no 8-bit RGB."""
     try:
         colors = np.asarray([] if given is None else given)
     except ValueError:  # of different lengths
