@@ -6,12 +6,16 @@ import contextlib
 import glob
 import os
 import re
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from core.errors import WriteError
+from core.processes import host, is_alive, process_of, start_of
 
-Content = bytes | Iterable[bytes | memoryview]  # whole, or in parts
+_DAY = 24 * 3600.0  # seconds
+
+Content = bytes | memoryview | Iterable[bytes | memoryview]  # whole, or in parts
 
 
 def write_atomically(content: Content, path: str | Path) -> None:
@@ -31,7 +35,7 @@ def write_files(contents: Mapping[Path, Content]) -> None:
     Raises:
         WriteError: the disk is full or a folder cannot be written.
     """
-    drafts = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in contents}
+    drafts = {path: _draft(path) for path in contents}
     writing = next(iter(contents), None)
     try:
         for writing, draft in drafts.items():
@@ -39,7 +43,8 @@ def write_files(contents: Mapping[Path, Content]) -> None:
             remove_drafts(writing.parent, writing.name)
             with open(draft, "wb") as file:
                 parts = contents[writing]
-                file.writelines([parts] if isinstance(parts, bytes) else parts)
+                whole = isinstance(parts, bytes | memoryview)
+                file.writelines([parts] if whole else parts)
                 file.flush()
                 os.fsync(file.fileno())
         for writing, draft in drafts.items():
@@ -64,8 +69,19 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def _draft(path: Path) -> Path:
+    """Where a file is written before it is whole: its name says by which process."""
+    me = process_of(os.getpid())
+    return path.with_name(f".{path.name}.{_name_of(me['host'])}-{me['pid']}-{me['started']}.tmp")
+
+
+def _name_of(host: str) -> str:
+    return re.sub(r"\W+", "_", host, flags=re.ASCII)[-40:]
+
+
 def remove_drafts(folder: Path, name: str | None = None) -> tuple[int, int]:
-    """Remove unfinished files of processes that are no more.
+    """Remove unfinished files of processes that are no more; of another machine, when they are a
+    day old.
 
     Args:
         name: of the file that they were to be; None: of any, in the folders of ``folder``, too.
@@ -77,36 +93,22 @@ def remove_drafts(folder: Path, name: str | None = None) -> tuple[int, int]:
     found = [*folder.glob(pattern), *(() if name else folder.glob(f"*/{pattern}"))]
     count = size = 0
     for path in found:
-        draft = re.fullmatch(r"\..+\.(\d+)\.tmp", path.name)
-        if not draft or is_alive(int(draft[1])):
-            continue
         with contextlib.suppress(OSError):  # another start removes it just now
-            size += path.stat().st_size
-            path.unlink()
-            count += 1
+            status = path.stat()
+            if _is_left(path.name, time.time() - status.st_mtime):
+                path.unlink()
+                size += status.st_size
+                count += 1
     return count, size
 
 
-def is_alive(pid: int) -> bool:
-    """Whether there is such a process on this machine, and it has not ended."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):  # somebody else's; or no number of a process
-        return True
-    return _stat(pid)[:1] not in (["Z"], ["X"])  # killed, and its parent has not asked yet
-
-
-def process_start(pid: int) -> str | None:
-    """What tells a process from a later one of the same number; None where there is no /proc."""
-    found = _stat(pid)
-    return found[19] if len(found) > 19 else None
-
-
-def _stat(pid: int) -> list[str]:
-    """The fields of /proc from the state on; the name before it may hold anything."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return []
+def _is_left(name: str, age: float) -> bool:
+    """Whether nobody writes a draft any more."""
+    draft = re.fullmatch(r"\..+\.(\w+)-(\d+)-(\w+)\.tmp", name, re.ASCII)
+    if not draft:
+        older = re.fullmatch(r"\..+\.(\d+)\.tmp", name, re.ASCII)  # of a version before 0.7
+        return bool(older) and not is_alive(int(older[1]))
+    there, pid, started = draft.groups()
+    if there != _name_of(host()):
+        return age > _DAY
+    return not is_alive(int(pid)) or started not in ("None", start_of(int(pid)))

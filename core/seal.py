@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import struct
 import zipfile
 import zlib
@@ -21,6 +22,7 @@ _NAME = b"crc32 of every 16 MiB:"
 _BEGIN = b"PK\x03\x04"  # of an archive
 _END = b"PK\x05\x06"  # of its last record: 22 bytes, the last two the length of the comment behind
 _RECORD = 22
+_SEAL = re.compile(rb"( [0-9a-f]{8}){2}$|^" + re.escape(_NAME))
 
 
 def sealed(content: bytes | memoryview) -> Iterator[bytes | memoryview]:
@@ -66,12 +68,14 @@ def damage(path: Path) -> str | None:
         file.seek(max(0, size - _RECORD - 2**16))
         tail = file.read()
     at = tail.rfind(_END)
+    if begin != _BEGIN:  # of no archive nothing is known; unless it was one of ours
+        return "its beginning is damaged" if at >= 0 and _NAME in tail[at:] else None
     if at < 0:
-        return "its end is missing" if begin == _BEGIN else None
+        return "its end is missing"
     record, comment = tail[at : at + _RECORD], tail[at + _RECORD :]
     if len(record) < _RECORD or struct.unpack("<H", record[-2:])[0] != len(comment):
         return "its end is damaged"
-    if not comment:
+    if not _SEAL.search(comment):  # none, or somebody else's words
         return _damaged_member(path)
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         with memoryview(content) as view, view[: size - len(comment) - _RECORD] as body:

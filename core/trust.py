@@ -27,6 +27,9 @@ SCOPES = ("mmseg", "mmengine", "mmcv", "mmpretrain")
 _NAMES = ("type", "constructor", "default_scope", "_scope_")
 # Below it ``type`` is a choice of a model's own, and nothing is built of it.
 _OWN = "model.settings."
+# What is read as weights comes through a reader that runs nothing; other addresses do not.
+_WEIGHTS = ("checkpoint", "load_from", "pretrained")
+_ADDRESS = re.compile(r"[a-z0-9+.-]+://", re.IGNORECASE)
 _LONGEST = 5_000_000  # characters of a text; ours have some 10,000
 
 
@@ -64,6 +67,12 @@ def config_of(
             raise ConfigError(f"{path}: its config imports {name!r}, no module of this project: "
                               "if you trust it, --trust-imports with its name")  # fmt: skip
     import_custom(cfg)
+    for key, value in _texts(cfg._cfg_dict, ""):
+        last = key.rpartition(".")[2]
+        if last == "class_weight" or (_ADDRESS.match(value) and last not in _WEIGHTS):
+            raise ConfigError(f"{path}: its config has {key}={value!r}, a file that would be read "
+                              "in mmengine's way, which may run code from it; take another "
+                              "checkpoint, or write the values out")  # fmt: skip
     for key, value in _named(cfg._cfg_dict, ""):
         if not key.startswith(_OWN) and not _is_known(key, value):
             raise ConfigError(f"{path}: its config names {key}={value!r}, which is in no registry "
@@ -95,6 +104,16 @@ def _named(node: Any, above: str) -> Iterator[tuple[str, Any]]:
     elif isinstance(node, list | tuple):
         for i, value in enumerate(node):
             yield from _named(value, f"{above}{i}.")
+
+
+def _texts(node: Any, above: str) -> Iterator[tuple[str, str]]:
+    """Every text at any depth, with its dotted key."""
+    if isinstance(node, str):
+        yield above, node
+    parts = node.items() if isinstance(node, Mapping) else ()
+    parts = enumerate(node) if isinstance(node, list | tuple) else parts
+    for key, value in parts:
+        yield from _texts(value, f"{above}.{key}".lstrip("."))
 
 
 def _is_known(key: str, value: Any) -> bool:

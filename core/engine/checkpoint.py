@@ -14,6 +14,7 @@ import os
 import pickle
 import re
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -196,9 +197,21 @@ def to_plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, dict):
         return {k: to_plain(v) for k, v in value.items() if not isinstance(v, HistoryBuffer)}
-    if isinstance(value, (list, tuple)):
-        return type(value)(to_plain(item) for item in value)
-    return value
+    if isinstance(value, list):
+        return [to_plain(item) for item in value]
+    return tuple(map(to_plain, value)) if isinstance(value, tuple) else value  # named ones, too
+
+
+def is_plain(value: Any) -> bool:
+    """Whether the safe load takes it: tensors, and plain values of them."""
+    if isinstance(value, Mapping):
+        return type(value) in (dict, OrderedDict) and all(
+            is_plain(key) and is_plain(item) for key, item in value.items()
+        )
+    if isinstance(value, list | tuple):
+        return type(value) in (list, tuple) and all(map(is_plain, value))
+    plain = (bool, int, float, str, bytes, complex, type(None))
+    return isinstance(value, torch.Tensor | torch.dtype) or type(value) in plain
 
 
 def _first(error: BaseException) -> str:

@@ -326,6 +326,7 @@ def main_line(main: Callable[[], None], *errors: type[Exception]) -> None:
         try:
             _check_checkout()
             main()
+            _part()
         except signals.Interrupted as stop:
             if stop.words and signals.is_first_process():
                 with contextlib.suppress(OSError):  # the terminal is gone
@@ -338,6 +339,15 @@ def main_line(main: Callable[[], None], *errors: type[Exception]) -> None:
             if line is None:
                 raise
             sys.exit(f"error: {line}")
+
+
+def _part() -> None:
+    """Processes that trained together part before they end: one that just ends while the others are
+    still there may be torn down in the midst of a thread of torch's."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.distributed.is_available():
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
 def _line_of(error: Exception, errors: Sequence[type[Exception]]) -> str | None:

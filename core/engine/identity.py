@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 
@@ -22,9 +23,12 @@ _PARTS = ("model", "train_dataloader", "val_dataloader.dataset", "val_evaluator"
           "experiment")  # fmt: skip
 # At any depth: how samples are brought and where their files lie (which ones these are is told by
 # the files themselves), and when the run is looked at.
-_IDLE = {"_scope_", "ann_file", "backend_args", "data_prefix", "data_root", "dynamic_intervals",
-         "file_client_args", "num_workers", "persistent_workers", "pin_memory", "prefetch_factor",
-         "val_begin", "val_interval", "workers"}  # fmt: skip
+_IDLE = {"_scope_", "backend_args", "file_client_args", "num_workers", "persistent_workers",
+         "pin_memory", "prefetch_factor", "workers"}  # fmt: skip
+_PLACES = {"ann_file", "data_prefix", "data_root"}  # of a data set, not of a transform
+_LOOKS = {"dynamic_intervals", "val_begin", "val_interval"}
+_BY_VALIDATION = ("ReduceOnPlateau", "EarlyStopping")  # what acts on what is seen then
+_FILES = ("checkpoint", "load_from", "pretrained")  # wherever they lie
 _LENGTHS = ("train_cfg.max_iters", "train_cfg.max_epochs")
 _FORK = "or begin a new run from these weights: --fork in the place of --resume"
 _SHOWN = 80  # characters of a value
@@ -50,6 +54,8 @@ def identity(
         for key in part.split("."):
             value = (value or {}).get(key)
         settings |= _flat(value, part)
+    if not any(name in str(value) for value in settings.values() for name in _BY_VALIDATION):
+        settings = {k: v for k, v in settings.items() if k.rpartition(".")[2] not in _LOOKS}
     images: dict[str, str] = {}
     for name, dataset in datasets.items():
         images |= _images(dataset, name)
@@ -60,7 +66,7 @@ def identity(
         images=images,
         by_length=by_length,
         processes=processes,
-        load_from=cfg.get("load_from"),
+        load_from=cfg.get("load_from") and str(cfg.load_from),
         code=dict(version=code.version, revision=code.revision, torch=str(torch.__version__)),
     )
 
@@ -95,7 +101,8 @@ def compare(then: Mapping[str, Any], now: Mapping[str, Any], done: int) -> tuple
         told.append(f"{_words(hooks)}: from here on")
     images = _differences(then["images"], now["images"])
     differ |= {f"{name} images": pair for name, pair in images.items()}
-    if now["load_from"] not in (None, then["load_from"]):
+    begins = [run["load_from"] and os.path.basename(run["load_from"]) for run in (then, now)]
+    if begins[1] not in (None, begins[0]):
         differ["load_from"] = then["load_from"], now["load_from"]
     named = _differences(then["named"], now["named"])
     if not differ or any(_kind(old) != _kind(new) for old, new in named.values()):
@@ -145,14 +152,21 @@ def _flat(value: Any, key: str) -> dict[str, Any]:
     """Plain values by dotted key, lists by their index."""
     if value is None:
         return {}
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
     if isinstance(value, Mapping) and value:
-        parts = [(str(k), v) for k, v in value.items() if str(k) not in _IDLE]
-    elif isinstance(value, list | tuple) and any(isinstance(v, Mapping | list) for v in value):
+        idle = _IDLE if ".pipeline." in key else _IDLE | _PLACES
+        parts = [(str(k), v) for k, v in value.items() if str(k) not in idle]
+    elif isinstance(value, list | tuple) and any(
+        isinstance(v, Mapping | list | tuple) for v in value
+    ):
         parts = [(str(i), v) for i, v in enumerate(value)]
     else:
         if key.endswith("norm_cfg.type") and value == "SyncBN":
             value = "BN"  # the same, on one device
-        plain = isinstance(value, bool | int | float | str) and value == value  # NaN is not
+        elif key.rpartition(".")[2] in _FILES and isinstance(value, str):
+            value = os.path.basename(value)
+        plain = type(value) in (bool, int, float, str) and value == value  # NaN is not
         return {key: value if plain else _text(value)}
     found: dict[str, Any] = {}
     for name, part in parts:
@@ -161,8 +175,10 @@ def _flat(value: Any, key: str) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, type) or callable(value):
-        return f"{value.__module__}.{value.__qualname__}"
+    if callable(value):
+        value = getattr(value, "func", value)  # a partial's, whose address would change
+        name = getattr(value, "__qualname__", type(value).__qualname__)
+        return f"{getattr(value, '__module__', '')}.{name}"
     return str(list(value)) if isinstance(value, list | tuple) else str(value)
 
 
@@ -186,7 +202,8 @@ def _images(dataset: Any, name: str) -> dict[str, str]:
 
 def _below(paths: list[str]) -> Iterator[str]:
     """Each below the folder that all lie in, which may be moved, with its size in bytes."""
-    folder = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
+    paths = [os.path.abspath(path) for path in paths]
+    folder = os.path.commonpath(map(os.path.dirname, paths)) if paths else ""
     for path in paths:
         size = os.path.getsize(path) if os.path.isfile(path) else -1  # no file: on a server
         yield f"{os.path.relpath(path, folder)} {size}\n"

@@ -11,14 +11,14 @@ import contextlib
 import fcntl
 import json
 import os
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from core.errors import ConfigError
-from core.files import is_alive, process_start, write_atomically
+from core.files import write_atomically
+from core.processes import has_ended, process_of
 
 NAME = ".lock"
 BEAT = 30.0  # seconds between two touches
@@ -35,7 +35,7 @@ def locked(work_dir: str | Path) -> Iterator[None]:
         ConfigError: another process, which is alive, holds it.
         WriteError: it cannot be written to.
     """
-    path, own = Path(work_dir, NAME), identity(os.getpid())
+    path, own = Path(work_dir, NAME), process_of(os.getpid())
     own["since"] = time.strftime("%Y-%m-%d %H:%M:%S")
     with _one_at_a_time(path.parent):
         found = _read(path)
@@ -46,7 +46,7 @@ def locked(work_dir: str | Path) -> Iterator[None]:
                 f"there is no such process: delete {path})"
             )
         write_atomically(json.dumps(own).encode(), path)
-    _held.update(path=path, beat=time.monotonic())
+    _held.update(path=path, own=own, beat=time.monotonic())
     try:
         yield
     finally:
@@ -61,29 +61,8 @@ def beat() -> None:
     if _held and time.monotonic() - _held["beat"] > BEAT:
         _held["beat"] = time.monotonic()
         with contextlib.suppress(OSError):  # deleted by hand, or a file system that is away
-            os.utime(_held["path"])
-
-
-def identity(pid: int) -> dict[str, Any]:
-    """What tells a process of this machine from every other one, as plain values."""
-    return dict(pid=pid, started=process_start(pid), host=_host())
-
-
-def has_ended(process: dict[str, Any]) -> bool | None:
-    """Whether the process of an :func:`identity` is no more; None: it is of another machine."""
-    pid, started = process.get("pid"), process.get("started")
-    if process.get("host") != _host() or not isinstance(pid, int):
-        return None
-    return not is_alive(pid) or started not in (None, process_start(pid))
-
-
-def _host() -> str:
-    """The machine, or the container in it: where process numbers mean the same."""
-    try:
-        space = os.readlink("/proc/self/ns/pid").strip("pid:[]")
-    except OSError:
-        return socket.gethostname()
-    return f"{socket.gethostname()} ({space})"
+            if _read(_held["path"]) == _held["own"]:
+                os.utime(_held["path"])
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from core.engine.cli import duration
-from core.engine.lock import identity
+from core.processes import process_of
 from core.signals import Interrupted
 
 # By this variable trainings know the process that started them, whatever torchrun is between.
@@ -108,7 +108,7 @@ class _Pool:
         job.work_dir.mkdir(parents=True, exist_ok=True)
         log = job.work_dir / "train.log"
         environment = dict(os.environ, OMP_NUM_THREADS=str(self.threads),
-                           **{SWEEP: json.dumps(identity(os.getpid()))})  # fmt: skip
+                           **{SWEEP: json.dumps(process_of(os.getpid()))})  # fmt: skip
         last = ""
         with open(log, "ab", buffering=0) as file:
             process = self._start(job, file, environment)

@@ -12,7 +12,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from core.engine.checkpoint import latest_checkpoint, weights_of
+from core.engine.checkpoint import checkpoints_in, latest_checkpoint, weights_of
 from core.engine.identity import compare, identity
 from core.errors import CheckpointError, ConfigError, UserError
 from core.segmentors import HL_HEAD
@@ -42,6 +42,12 @@ class ResumingRunner(Runner):
         """Into the work_dir; on resume only when it is known that the run may go on."""
         if self.identity or not self._resume:
             super().dump_config()
+
+    def _init_model_weights(self) -> None:
+        """Not of a run that goes on: all weights are in its checkpoint, and the files that it began
+        with may be gone."""
+        if not (self._resume and checkpoints_in(self.work_dir)):
+            super()._init_model_weights()
 
     def load_or_resume(self) -> None:
         """Resume from the latest whole checkpoint of the work_dir, if it is of this run; a damaged

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import EpochBasedTrainLoop, LogProcessor, Runner
 from mmseg.registry import HOOKS
 
-from core.engine.checkpoint import checkpoints_in, iteration_of, to_plain
+from core.engine.checkpoint import checkpoints_in, is_plain, iteration_of, to_plain
 from core.engine.finite import not_finite_in, stop_run
 from core.engine.loops import ResumableEpochLoop, ResumableIterLoop
 from core.engine.sampling import random_state, same_random_state, set_random_state
@@ -49,6 +51,8 @@ class ResumableCheckpointHook(CheckpointHook):
         self._in_epochs = by_epoch and interval is not None
         self._before_val: dict | None = None
         self._stopping: list = []
+        self._told: set[str] = set()
+        self._written: int | None = None
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
@@ -60,7 +64,7 @@ class ResumableCheckpointHook(CheckpointHook):
                 self.save_begin *= self._per_epoch
         stopping = [h for h in runner.hooks if isinstance(h, EarlyStoppingHook)]
         for hook, seen in zip(stopping, self._stopping, strict=False):
-            hook.best_score, hook.wait_count = seen["best_score"], seen["wait_count"]
+            hook.best_score, hook.wait_count = seen
         if isinstance(runner.train_loop, (ResumableIterLoop, ResumableEpochLoop)):
             runner.train_loop.make_up()
 
@@ -101,7 +105,7 @@ class ResumableCheckpointHook(CheckpointHook):
             earlier = checkpoints_in(self.out_dir)
             there = f"; {earlier[0].name} is there: go on with --resume" if earlier else ""
             raise CheckpointError(f"{error}{there}") from error
-        self._states = None
+        self._states, self._written = None, step
         if is_main_process() and self.max_keep_ckpts > 0:
             # A later one is damaged, or no checkpoint, and was passed over.
             found = [p for p in checkpoints_in(self.out_dir) if iteration_of(p) <= step]
@@ -124,12 +128,26 @@ class ResumableCheckpointHook(CheckpointHook):
             for hook in runner.hooks
             if isinstance(hook, EarlyStoppingHook)
         ]
-        for name in ("meta", "param_schedulers"):  # a plateau's best comes from NumPy
+        self._leave_out_what_is_not_plain(runner, hub["runtime_info"])
+        checkpoint["run"] = runner.identity
+        for name in ("meta", "param_schedulers", "optimizer", "run"):  # NumPy's numbers are not
             if name in checkpoint:
                 checkpoint[name] = to_plain(checkpoint[name])
-        checkpoint["run"] = runner.identity
+        odd = [name for name, value in checkpoint.items() if not is_plain(value)]
+        if odd:
+            raise CheckpointError(f"{odd[0]} of this run holds other than tensors and plain "
+                                  "values, which no resume could read: a hook, an optimizer or a "
+                                  "config of yours put it there")  # fmt: skip
         if self._states:  # not in that of the best validation, from which no run goes on
             checkpoint["random_states"] = self._states
+
+    def _leave_out_what_is_not_plain(self, runner: Runner, info: dict) -> None:
+        """In place: what a hook of the user keeps in the message hub and the safe load refuses."""
+        for key in [key for key, value in info.items() if not is_plain(value)]:
+            kind = type(info.pop(key)).__name__
+            if key not in self._told:
+                self._told.add(key)
+                runner.tell(f"{key} in the message hub is a {kind}, which no checkpoint keeps")
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         states = checkpoint.get("random_states")
@@ -138,7 +156,15 @@ class ResumableCheckpointHook(CheckpointHook):
         scalars = checkpoint["message_hub"]["log_scalars"]
         for key, history in scalars.items():  # none in checkpoints of versions before 0.7
             scalars[key] = HistoryBuffer(*history.numpy())
-        self._stopping = checkpoint.get("early_stopping", [])
+        self._stopping = [(seen["best_score"], seen["wait_count"])
+                          for seen in checkpoint.get("early_stopping", [])]  # fmt: skip
+        info = checkpoint["message_hub"]["runtime_info"]
+        info.pop("keep_ckpt_ids", None)
+        for key in [key for key in info if key.startswith("best_ckpt")]:
+            # mmengine removes it when there is a better one: in this work_dir, wherever it was.
+            name = Path(str(info.pop(key))).name
+            if re.fullmatch(r"best_[\w.%-]+\.pth", name):
+                info[key] = str(Path(runner.work_dir, name))
         if isinstance(runner.train_loop, ResumableEpochLoop):
             ended = checkpoint["meta"].get("epoch_has_ended", False)
             runner.train_loop.epoch_has_ended = ended
@@ -170,8 +196,8 @@ class ResumableCheckpointHook(CheckpointHook):
         self._before_val = None
 
     def save_now(self, runner: Runner, step: int) -> None:
-        """Write ``iter_<step>.pth`` outside the interval, unless it is there."""
-        if not any(iteration_of(path) == step for path in checkpoints_in(self.out_dir)):
+        """Write ``iter_<step>.pth`` outside the interval, unless that was done."""
+        if self._written != step:  # a file of that name may be a damaged one, passed over
             self._save_checkpoint_with_step(runner, step, dict(epoch=runner.epoch, iter=step))
 
 

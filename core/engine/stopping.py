@@ -25,6 +25,7 @@ from core.engine.cli import note
 from core.engine.pool import SWEEP
 from core.engine.saving import ResumableCheckpointHook
 from core.files import remove_drafts
+from core.processes import has_ended, process_of
 from core.signals import Interrupted
 
 _LOOK = 2.0  # seconds between two looks of a worker whether its parent is there
@@ -47,7 +48,7 @@ class StopHook(Hook):
     def before_run(self, runner: Runner) -> None:
         self._above = [json.loads(os.environ[SWEEP])] if SWEEP in os.environ else []
         if "TORCHELASTIC_RUN_ID" in os.environ:
-            self._above.append(lock.identity(os.getppid()))
+            self._above.append(process_of(os.getppid()))
 
     def before_train(self, runner: Runner) -> None:
         if get_world_size() > 1:  # the others may have a step in hand
@@ -72,7 +73,7 @@ class StopHook(Hook):
 
     def _poll(self, runner: Runner, step: int) -> None:
         lock.beat()
-        if any(map(lock.has_ended, self._above)):
+        if any(map(has_ended, self._above)):
             self._signal = self._signal or int(signal.SIGTERM)
         number = max(all_gather_object(self._signal)) if get_world_size() > 1 else self._signal
         if not number:

@@ -91,6 +91,14 @@ def test_a_compressed_archive_is_not_unpacked(tmp_path):
     assert "compressed" in seal.damage(path)
 
 
+def test_an_archive_with_words_of_others_is_no_damaged_one(tmp_path):
+    path = tmp_path / "theirs.pth"
+    path.write_bytes(saved())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"from my lab"
+    assert seal.damage(path) is None
+
+
 def test_of_another_file_nothing_is_known(tmp_path):
     path = tmp_path / "old.pth"
     torch.save(dict(a=torch.ones(3)), path, _use_new_zipfile_serialization=False)

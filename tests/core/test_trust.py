@@ -109,6 +109,25 @@ def test_what_is_in_no_registry_is_refused_before_it_is_called(place, cfg, tmp_p
 
 
 @pytest.mark.parametrize(
+    "place, value",
+    [
+        ("model.decode_head.loss_decode.class_weight", "weights.pkl"),
+        ("model.decode_head.loss_decode.class_weight", "http://localhost/weights.pkl"),
+        ("test_dataloader.dataset.ann_file", "http://localhost/list.txt"),
+        ("test_dataloader.dataset.metainfo.classes", "s3://bucket/classes.txt"),
+    ],
+)
+def test_what_mmengine_would_read_or_unpickle_is_refused(place, value, cfg, tmp_path):
+    put(cfg, place, value)
+    path = tmp_path / "iter_3.pth"
+    meta = dict(cfg=cfg.pretty_text)
+    torch.save(dict(state_dict=dict(a=torch.ones(1)), meta=meta, optimizer={}), path)
+    for door in doors(path, tmp_path):
+        with pytest.raises(ConfigError, match=rf"its config has {place}='"):
+            door()
+
+
+@pytest.mark.parametrize(
     "module", ["antigravity", "os", "core.nothing", "tests.conftest", "core", "..core.files", 5,
                "core.files; import os", "/tmp/core/files", "benchmarks.hl_cost"],
 )  # fmt: skip
@@ -167,6 +186,7 @@ def test_a_text_of_another_kind_is_one_line(text):
 def test_honest_configs_pass(cfg):
     """Ours, those of other packages by their scope, and a model's own settings."""
     cfg.model.backbone = dict(type="mmpretrain.ConvNeXt", arch="tiny")
+    cfg.model.backbone.init_cfg = dict(type="Pretrained", checkpoint="https://a/b.pth")
     cfg.model.settings = dict(criterion=dict(type="ohem"))
     cfg.custom_imports = dict(imports=["core.rivals.collected", "data.sets.mmseg_datasets"])
     found = config_of(dict(cfg=cfg.pretty_text), "x.pth")

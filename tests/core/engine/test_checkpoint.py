@@ -4,13 +4,16 @@ import errno
 import os
 import pickle
 import random
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from core.engine.checkpoint import (
     checkpoints_in,
+    is_plain,
     latest_checkpoint,
     load_checkpoint,
     to_bytes,
@@ -185,8 +188,17 @@ def test_latest_first_by_number(tmp_path):
     ]
 
 
+def test_what_the_safe_load_takes_is_known_before():
+    from collections import namedtuple
+
+    pair = namedtuple("pair", "a b")(1, np.float64(2))
+    for odd in (dict(a=Path("x")), [np.float64(1)], {1: {2}}, pair, object()):
+        assert not is_plain(odd)
+    assert to_plain(pair) == (1, 2.0) and is_plain(to_plain(pair))
+    assert is_plain(dict(a=[1, (None, "x", 2.5, torch.ones(1))], b=b"x"))
+
+
 def test_to_plain_survives_the_safe_load(tmp_path):
-    import numpy as np
 
     value = dict(a=np.float64(1.5), b=(np.int64(2), [np.array([1, 2])]), c="x")
     plain = to_plain(value)

@@ -1,5 +1,6 @@
 """A resume knows what it resumes: every difference that makes another run is refused by name."""
 
+import functools
 import re
 import shutil
 
@@ -7,12 +8,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 
 from core.arms import Arm
 from core.engine import run
-from core.engine.checkpoint import load_checkpoint
+from core.engine.checkpoint import is_plain, load_checkpoint
 from core.engine.fork import place_of
-from core.engine.identity import compare
+from core.engine.identity import compare, identity
 from core.engine.prepare import prepare
 from core.errors import ConfigError
 from core.result import Result, read
@@ -158,6 +160,37 @@ def test_what_cannot_be_forked_is_told(done, tmp_path):
         place_of(done, fork=True, resume=True)
     with pytest.raises(ConfigError, match="nowhere holds no whole checkpoint to begin from"):
         place_of(tmp_path / "nowhere", fork=True, resume=False)
+
+
+def test_a_fork_that_is_cut_at_once_begins_from_the_same_weights(done):
+    place, weights = place_of(done, fork=True, resume=False)
+    assert place_of(place, fork=False, resume=True) == (place, weights)
+
+
+def test_settings_are_compared_as_values():
+    """Whatever holds them: NumPy's numbers, tuples in tuples, long arrays, partial functions."""
+
+    def of(value):
+        return identity(Config(dict(model=dict(x=value))), {}, processes=1, by_length=False)
+
+    same = [(0.1, np.float64(0.1)), (((1, 2), (3,)), [[1, 2], [3]]),
+            (functools.partial(max, 1), functools.partial(max, 1)),
+            (dict(checkpoint="/here/r18.pth"), dict(checkpoint="/moved/r18.pth"))]  # fmt: skip
+    for one, other in same:
+        assert of(one)["settings"] == of(other)["settings"]
+        assert is_plain(of(other))
+    long = np.arange(3000)
+    assert of(long)["settings"] != of(np.where(long == 1500, 0, long))["settings"]
+
+
+def test_when_it_is_looked_at_counts_where_that_decides():
+    def of(interval, **more):
+        cfg = dict(train_cfg=dict(max_iters=9, val_interval=interval), **more)
+        return identity(Config(cfg), {}, processes=1, by_length=False)["settings"]
+
+    assert of(3) == of(4)
+    plateau = dict(param_scheduler=[dict(type="ReduceOnPlateauLR")])
+    assert of(3, **plateau) != of(4, **plateau)
 
 
 def identities(**settings):

@@ -12,6 +12,7 @@ from core.engine import lock
 from core.engine.lock import locked
 from core.errors import ConfigError
 from core.files import remove_drafts, write_atomically
+from core.processes import process_of
 
 HOLD = """
 import sys, time
@@ -67,7 +68,7 @@ def test_a_killed_holder_is_forgotten_at_once_zombie_or_not(holder, tmp_path):
 
 
 def test_a_number_that_another_process_has_now_does_not_lock(tmp_path):
-    content = lock.identity(os.getppid()) | dict(started="0")
+    content = process_of(os.getppid()) | dict(started="0")
     (tmp_path / ".lock").write_text(json.dumps(content))
     with locked(tmp_path):
         pass

@@ -12,9 +12,9 @@ import pytest
 
 from core.convert import to_hl
 from core.engine.checkpoint import checkpoints_in, load_checkpoint
-from core.engine.lock import identity
 from core.engine.pool import SWEEP
 from core.engine.prepare import prepare
+from core.processes import process_of
 
 MARK = "TEST_STOPPING"
 # argv: config, and what is to be slow: it says "slow" and sleeps.
@@ -190,7 +190,7 @@ def test_kill_9_leaves_no_worker_and_the_same_command_goes_on_at_once(config, st
 def test_a_training_whose_sweep_was_killed_saves_and_ends(config, start, tmp_path):
     sweep = subprocess.Popen(["sleep", "300"])
     cfg = config(max_iters=4000, **{"train_cfg.val_interval": 4000})
-    process = start(cfg, **{SWEEP: json.dumps(identity(sweep.pid))})
+    process = start(cfg, **{SWEEP: json.dumps(process_of(sweep.pid))})
     until(lambda: checkpoints_in(tmp_path / "work"), process)
     sweep.kill()
     (line,) = lines_of(process)
