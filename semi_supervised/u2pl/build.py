@@ -234,7 +234,7 @@ def _write(split: Split, work_dir: Path) -> tuple[Path, Path]:
         if other and checkpoints_in(work_dir):
             raise ConfigError(
                 f"{work_dir}: its run used other {name} images ({path.name}): name another "
-                "--work-dir"
+                "--work-dir, or begin a new run from its weights: --fork in the place of --resume"
             )
     return split.write(work_dir)
 
