@@ -6,6 +6,7 @@ Imports nothing heavy: ``--help`` and refused flags answer at once.
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import errno
 import logging
@@ -342,12 +343,17 @@ def main_line(main: Callable[[], None], *errors: type[Exception]) -> None:
 
 
 def _part() -> None:
-    """Processes that trained together part before they end: one that just ends while the others are
-    still there may be torn down in the midst of a thread of torch's."""
+    """One of several processes that trained together ends here: before the destructors of torch,
+    which abort it now and then while threads of gloo's are left."""
     torch = sys.modules.get("torch")
-    if torch is not None and torch.distributed.is_available():
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+    if torch is None or not torch.distributed.is_available():
+        return
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _line_of(error: Exception, errors: Sequence[type[Exception]]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import os
 from pathlib import Path
 
@@ -139,7 +140,7 @@ def _check_optimizer(cfg: Config) -> None:
 
 
 def _is_number(x: object) -> bool:
-    return isinstance(x, (int, float)) and not isinstance(x, bool)
+    return isinstance(x, numbers.Real) and not isinstance(x, bool)  # NumPy's are
 
 
 def _check_class_weights(cfg: Config) -> None:
@@ -151,7 +152,8 @@ def _check_class_weights(cfg: Config) -> None:
             weight = loss.get("class_weight") if isinstance(loss, dict) else None
             if not isinstance(weight, (list, tuple)) or not classes:
                 continue
-            if len(weight) != (node.get("out_channels") or classes):
+            # A head with a list of losses may have one that counts otherwise.
+            if losses is loss and len(weight) != (node.get("out_channels") or classes):
                 raise ConfigError(
                     f"{node.get('type')}.loss_decode.class_weight: {len(weight)} class weights "
                     f"for {classes} classes; give one for each"

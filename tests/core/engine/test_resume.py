@@ -133,6 +133,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 from core.engine import run
+from core.engine.cli import main_line
 from core.result import Result
 
 @HOOKS.register_module()
@@ -145,7 +146,8 @@ class DieHook(Hook):
 cfg = Config.fromfile(sys.argv[1])
 if len(sys.argv) > 2:
     cfg.custom_hooks = [dict(type="DieHook")]
-run.train(cfg, Result("fully_supervised", "tiny", "tiny data", "hl", 0), pictures=0)
+RUN = Result("fully_supervised", "tiny", "tiny data", "hl", 0)
+main_line(lambda: run.train(cfg, RUN, pictures=0))
 """
 
 
