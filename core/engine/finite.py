@@ -22,13 +22,13 @@ import numpy as np
 import torch
 from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement, PixelData
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 
 from core.engine.checkpoint import checkpoints_in, to_bytes
+from core.engine.resuming import unwrapped
 from core.errors import NotFinite, WriteError
 from core.files import write_atomically
 
@@ -95,10 +95,9 @@ def not_finite_in(model: torch.nn.Module) -> str | None:
 
     Costs one wait for the device, however many tensors there are.
     """
-    model = model.module if is_model_wrapper(model) else model
     state = {
         key: value.detach()
-        for key, value in model.state_dict().items()
+        for key, value in unwrapped(model).state_dict().items()
         if isinstance(value, torch.Tensor) and value.is_floating_point() and value.numel()
     }
     if not state:

@@ -61,7 +61,7 @@ class ResumingRunner(Runner):
         loops = dict(training=self._train_loop, validation=self._val_loop)
         datasets = {name: getattr(getattr(loop, "dataloader", None), "dataset", None)
                     for name, loop in loops.items()}  # fmt: skip
-        by_length = getattr(_unwrapped(self.model), "goes_by_length", False)
+        by_length = getattr(unwrapped(self.model), "goes_by_length", False)
         self.identity = identity(self.cfg, datasets, processes=self.world_size,
                                  by_length=by_length, **self.named)  # fmt: skip
         resumed = self._agreed(self._to_resume) if self._resume else None
@@ -137,7 +137,7 @@ class ResumingRunner(Runner):
         if state is None:
             raise CheckpointError(f"{filename}: holds no weights (state_dict)")
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-        model = _unwrapped(self.model)
+        model = unwrapped(self.model)
         state = {key.removeprefix("module."): value for key, value in state.items()}
         own = model.state_dict()
         fits = {k: v for k, v in state.items()
@@ -178,5 +178,6 @@ def _is_identity(value: Any, like: dict) -> bool:
     )
 
 
-def _unwrapped(model: torch.nn.Module) -> torch.nn.Module:
+def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
+    """The model itself, of one that several processes train."""
     return model.module if is_model_wrapper(model) else model

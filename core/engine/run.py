@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.model import is_model_wrapper
 
 import core.engine.metrics
 import core.engine.watching  # noqa: F401  (both register what core.engine.additions names)
@@ -26,6 +25,7 @@ from core import result
 from core.engine.checkpoint import checkpoints_in, iteration_of, load_checkpoint, weights_revision
 from core.engine.cli import note
 from core.engine.panels import Pictures
+from core.engine.resuming import unwrapped
 from core.engine.runner import HLRunner
 from core.engine.saving import ResumableCheckpointHook
 from core.engine.stopping import alone
@@ -172,7 +172,7 @@ def _last_weights(runner: HLRunner) -> Weights:
     if last:
         state, file = load_checkpoint(last[0])["state_dict"], last[0].name
     else:
-        state, file = _unwrapped(runner).state_dict(), None
+        state, file = unwrapped(runner.model).state_dict(), None
     return Weights(file, runner.iter, _revision(state))
 
 
@@ -208,7 +208,7 @@ def _load(cfg: Config, checkpoint: str | Path, reading: Reading | None) -> tuple
     content = load_checkpoint(checkpoint)
     state = content["state_dict"]
     runner = HLRunner.from_cfg(cfg, reading)
-    model = _unwrapped(runner)
+    model = unwrapped(runner.model)
     own = model.state_dict()
     # An exported checkpoint has no HL branch, and none is needed to test.
     wrong = [key for key in own.keys() ^ state.keys() if not key.startswith(f"{HL_HEAD}.")]
@@ -226,10 +226,6 @@ def _load(cfg: Config, checkpoint: str | Path, reading: Reading | None) -> tuple
     runner._has_loaded = True
     iteration = (content.get("meta") or {}).get("iter")
     return runner, Weights(Path(checkpoint).name, iteration, _revision(state))
-
-
-def _unwrapped(runner: HLRunner) -> torch.nn.Module:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def read_metrics(work_dir: str | Path, step: int) -> dict[str, float]:
