@@ -31,6 +31,9 @@ _MOVED = (
 # Settings that mmengine reads without their being an argument of its Runner.
 _FREE = ("vis_backends", "model_wrapper_cfg", "compile", "activation_checkpointing",
          "efficient_conv_bn_eval", "crop_size", "tta_model", "tta_pipeline")  # fmt: skip
+# What a config holds as dicts, if at all.
+_SECTIONS = ("model", "train_dataloader", "val_dataloader", "test_dataloader", "train_cfg",
+             "val_cfg", "test_cfg", "default_hooks", "randomness")  # fmt: skip
 # What configs held that versions before 0.6 wrote into checkpoints, and what stood there before.
 _WRAPPERS = ("CheckedDataset", "SeededDataset")
 _HOOKS = ("FiniteLossHook", "CostHook", "ProgressHook", "StopHook", "PanelHook")
@@ -62,12 +65,16 @@ def load_config(name: str | Path) -> Config:
         if not path.is_file():
             raise ConfigError(f"{name}: no such config file; mmseg's own are mmseg::…")
     try:
-        return _from_file(path)
+        cfg = _from_file(path)
     except UserError:
         raise
-    except Exception as error:  # a config is a program of its author
+    except (Exception, SystemExit) as error:  # a config is a program of its author
         words = " ".join(str(error).split())
         raise ConfigError(f"{name}: cannot be read: {type(error).__name__}: {words}") from error
+    for key in _SECTIONS:
+        if not isinstance(cfg.get(key), dict | None):
+            raise ConfigError(f"{name}: {key} is a {type(cfg[key]).__name__}; give dict(…)")
+    return cfg
 
 
 def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ import yaml
 from core.engine.launch import Launch
 from core.engine.sweep import Run, arms_of
 from core.errors import ConfigError
+from data.splits import parse_fraction
 from semi_supervised import manifest
 
 
@@ -20,10 +21,13 @@ def plan(args: argparse.Namespace, root: str, out: Path) -> list[Run]:
 
     Raises:
         ConfigError: no parts are known or given; no lists where they should be.
+        DataError: a part is no 1/N.
     """
     known = manifest.read()["data"].get(args.data, {})
     if not (known or args.splits or args.lists):
         raise ConfigError(f"experiments.yaml has no list for {args.data!r}: give --splits")
+    for split in args.splits or () if not args.lists else ():
+        parse_fraction(split)
     further = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     manifest.add_order_flags(further)
     further.add_argument("--set", nargs="+", action="extend", default=[])

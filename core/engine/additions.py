@@ -20,6 +20,7 @@ from core.configs import walk
 from core.errors import ConfigError
 
 BACKENDS = ("LocalVisBackend", "TensorboardVisBackend")
+_METRICS = ("mIoU", "mDice", "mFscore")  # of mmseg's IoUMetric
 HOOKS = ("FiniteLossHook", "CostHook", "ProgressHook", "StopHook", "PanelHook")
 SHORT = 10  # iterations of a training that draws no panels
 _SEEDED = {"InfiniteSampler": "PositionSampler", "DefaultSampler": "EpochPositionSampler"}
@@ -60,6 +61,9 @@ def evaluator(given: Any) -> Any:
                 found.append(kind)
             metrics = node.get("iou_metrics", ["mIoU"])
             metrics = [metrics] if isinstance(metrics, str) else list(metrics)
+            if unknown := set(metrics) - set(_METRICS):
+                raise ConfigError(f"its evaluator's iou_metrics name {unknown.pop()!r}, there are: "
+                                  f"{', '.join(_METRICS)}")  # fmt: skip
             node["iou_metrics"] = metrics if "mIoU" in metrics else [*metrics, "mIoU"]
             if cls is IoUMetric:
                 node["type"] = "ClassIoUMetric"

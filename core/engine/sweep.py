@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.arms import KINDS, Arm
-from core.engine.cli import AS_RELEASED, note, positive
+from core.engine.cli import AS_RELEASED, note, positive, seed
 from core.engine.launch import Launch
 from core.engine.pool import Job, run_jobs
 from core.errors import ConfigError, DamagedResult, ResultError
@@ -121,7 +121,7 @@ def add_sweep_flags(parser: argparse.ArgumentParser, out: str, without: Sequence
                         "'hl c=0.5 alpha=1' [as experiments.yaml has it]")  # fmt: skip
     parser.add_argument("--as-released", action="store_true", help=AS_RELEASED)
     parser.add_argument("--hardness", metavar="DIR", help="maps of the arm collected")
-    parser.add_argument("--seeds", nargs="+", type=int, help="[as experiments.yaml has it]")
+    parser.add_argument("--seeds", nargs="+", type=seed, help="[as experiments.yaml has it]")
     parser.add_argument("--max-iters", type=positive, metavar="N",
                         help="train N iterations; the schedule shrinks with it")  # fmt: skip
     parser.add_argument("--out", help=f"folder of runs and reports [{out}]")

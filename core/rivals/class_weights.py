@@ -90,12 +90,14 @@ def read(path: str | Path) -> list[float]:
         ConfigError: the file is missing or holds something else.
     """
     try:
+        if not Path(path).is_file():  # a pipe would be waited for
+            raise OSError("no such file")
         content = json.loads(Path(path).read_text())
         weights = content["class_weight"] if isinstance(content, dict) else content
         if not all(is_number(x) and x > 0 for x in weights):
             raise ValueError("a weight is no number > 0")
         return [float(x) for x in weights]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(
             f"{path}: no class weights ({error!r}); count them with class_weights.py"
         ) from error
