@@ -36,6 +36,8 @@ from data.errors import DataError
 CLASSES = 5
 ROOT = Path(__file__).resolve().parents[1]
 
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup what is started would inherit it
 warnings.filterwarnings("ignore", module="mmseg|mmengine|mmcv")
 register_all_modules(init_default_scope=True)
 torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)

@@ -70,7 +70,7 @@ ARMS = ["baseline", "balanced", "balanced reduction=weights", "ohem min_kept=50"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["plain", "cascade"])
+@pytest.mark.parametrize("kind", ["cascade"])
 def test_no_arm_leaves_a_parameter_unused(kind, tiny_config, tiny_batch, tmp_path, two):
     """Whatever is stopped on its way, and where one process has no valid pixel."""
     assert {Arm.parse(text).weighting for text in ARMS} == {k.weighting for k in KINDS.values()}

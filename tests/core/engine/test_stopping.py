@@ -129,7 +129,7 @@ def lines_of(process):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_group_saves_the_step_and_leaves_no_worker(number, config, start, tmp_path):
     cfg = config(workers=2, max_iters=4000, **{"train_cfg.val_interval": 4000})
     process = start(cfg)
@@ -248,7 +248,7 @@ LOST = ("error: another process of this run has died or hangs (no answer, waited
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "seconds", "rank"),
-    [(signal.SIGKILL, 15, 0), (signal.SIGKILL, 15, 1), (signal.SIGSTOP, 60, 1)],
+    [(signal.SIGKILL, 15, 0), (signal.SIGSTOP, 60, 1)],
 )
 def test_a_rank_that_is_lost_ends_the_others_with_a_line(number, seconds, rank, two):
     """The hung one is ended by torchrun, half a minute after the other has given up."""
@@ -267,7 +267,7 @@ def test_a_rank_that_is_lost_ends_the_others_with_a_line(number, seconds, rank, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT])
 def test_a_signal_to_torchrun_and_its_ranks_at_once_is_one_stop(number, two, tmp_path):
     """As schedulers signal each process of a job; torchrun passes on what the ranks had already."""
     process, _ = two()
@@ -308,7 +308,7 @@ def disk(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [4, 60, 4000])
+@pytest.mark.parametrize("size", [4, 4000])
 def test_a_full_disk_is_a_line_with_a_path(size, config, start, disk, tmp_path):
     """Whatever does not fit: lock, log, config, scalars, a checkpoint; what was saved is whole."""
     disk(size)
