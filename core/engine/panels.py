@@ -7,11 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from mmengine.model import is_model_wrapper
 from torch import nn
 
 from core.analysis.colors import color_hardness, color_labels
 from core.engine.metrics import map_prediction
+from core.engine.resuming import unwrapped
 
 
 class Pictures:
@@ -24,7 +24,7 @@ class Pictures:
 
     def __init__(self, dataset: torch.utils.data.Dataset, model: nn.Module) -> None:
         self.dataset = dataset
-        self.model = model.module if is_model_wrapper(model) else model
+        self.model = unwrapped(model)
         self.palette = np.array(dataset.metainfo["palette"], dtype=np.uint8)
 
     @torch.no_grad()

@@ -121,6 +121,7 @@ class ResumableCheckpointHook(CheckpointHook):
             if isinstance(history, HistoryBuffer)
             and (kept := _window(runner.log_processor, key, len(history.data[0])))
         }
+        self._leave_out_what_is_not_plain(runner, hub["runtime_info"])
         there = hub["runtime_info"].keys() | hub["log_scalars"].keys()
         hub["resumed_keys"] = {k: v for k, v in hub["resumed_keys"].items() if k in there}
         checkpoint["early_stopping"] = [
@@ -128,7 +129,6 @@ class ResumableCheckpointHook(CheckpointHook):
             for hook in runner.hooks
             if isinstance(hook, EarlyStoppingHook)
         ]
-        self._leave_out_what_is_not_plain(runner, hub["runtime_info"])
         checkpoint["run"] = runner.identity
         for name in ("meta", "param_schedulers", "optimizer", "run"):  # NumPy's numbers are not
             if name in checkpoint:

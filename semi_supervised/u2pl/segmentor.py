@@ -21,13 +21,13 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config, ConfigDict
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.models import BaseSegmentor
 from mmseg.registry import HOOKS, MODELS
 from torch import Tensor, nn
 
 from core.convert import to_hl
+from core.engine.resuming import unwrapped
 from core.segmentors import stack_labels
 from semi_supervised.u2pl.augment import augment
 from semi_supervised.u2pl.contrastive import ContrastiveLoss, Pixels
@@ -325,14 +325,10 @@ class TeacherHook(Hook):
     """Tells :class:`U2PL` where the training stands, and has the teacher follow."""
 
     def before_train_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
-        _unwrapped(runner).set_progress(runner.iter, runner.max_iters)
+        unwrapped(runner.model).set_progress(runner.iter, runner.max_iters)
 
     def after_train_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
-        _unwrapped(runner).update_teacher()
-
-
-def _unwrapped(runner: Runner) -> U2PL:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+        unwrapped(runner.model).update_teacher()
 
 
 def _enlarge(head: nn.Module, logits: Tensor, like: Tensor) -> Tensor:
