@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -43,10 +44,28 @@ def _words(*words: str) -> Option:
     return Option(words[0], lambda value: value in words, f"one of {', '.join(words)}")
 
 
+# alpha by the dose that it gives (core.dose): the published one, or another.
+_AUTO = re.compile(r"auto(?:@(\d+(?:\.\d+)?))?")
+
+
+def auto_dose(alpha: Value, published: float) -> float | None:
+    """The dose that ``alpha=auto`` (``published``) or ``alpha=auto@DOSE`` asks for, None where
+    ``alpha`` is none of these."""
+    found = _AUTO.fullmatch(alpha) if isinstance(alpha, str) else None
+    return found and (float(found[1]) if found[1] else published)
+
+
+def _is_alpha(value: Value) -> bool:
+    if isinstance(value, str):
+        return bool(_AUTO.fullmatch(value))
+    return isinstance(value, float) and math.isfinite(value) and value >= 0
+
+
 # Those of core.hardness.HardnessLoss, with its defaults: a test holds them together.
 _C = _number(0.1, lambda x: x > 0, "> 0: Eq. 1 divides by the sum of sigmoid + c")
 _MAP = {"c": _C, "normalize": _words("image", "batch"), "ignored": _words("exclude", "include")}
-_HL = {"c": _C, "alpha": _number(0.01, lambda x: x >= 0, ">= 0"), **_MAP}
+_ALPHA = Option(0.01, _is_alpha, ">= 0, auto (the published dose) or auto@DOSE")
+_HL = {"c": _C, "alpha": _ALPHA, **_MAP}
 
 
 @dataclass(frozen=True)

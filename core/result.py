@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import math
 import re
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -22,7 +21,11 @@ from core import __version__
 from core.arms import Arm
 from core.errors import CannotConvert, DamagedResult, ResultError
 from core.files import write_atomically
-from core.typed import Misfit, fit
+from core.measures import Cost, Metrics, Part, Strength
+from core.typed import Misfit, finite, fit
+
+__all__ = ["Code", "Cost", "Entry", "Failed", "Metrics", "Part", "Result", "Strength", "Weights",
+           "damaged", "finished", "finite", "read", "read_each", "this_code", "write"]  # fmt: skip
 
 NAME = "result.json"
 FORMAT = 2
@@ -31,39 +34,6 @@ ROOT = Path(__file__).resolve().parents[1]
 FACTS = {"source": str, "published_split": str | None, "as_released": list[str],
          "batch_size": float, "published_batch_size": float, "lr_factor": float,
          "lr_rule": str}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """On the validation images.
-
-    Attributes:
-        miou: mean over the classes that occur.
-        iou: of each class, None where it does not occur.
-        best_miou: the best validation during the training.
-        foreground: the class whose IoU counts in the place of the mean.
-        more: what a config measures beside it, by name, in percent.
-    """
-
-    miou: float | None = None
-    iou: Mapping[str, float | None] = field(default_factory=dict)
-    best_miou: float | None = None
-    foreground: str | None = None
-    more: Mapping[str, float | None] = field(default_factory=dict)
-
-    @property
-    def score(self) -> float | None:
-        """What runs are compared by: mIoU, or the IoU of the foreground class."""
-        return finite(self.iou.get(self.foreground) if self.foreground else self.miou)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Of a training step: median seconds, largest memory in MiB; number of trained parameters."""
-
-    seconds_per_iter: float | None = None
-    peak_memory_mib: float | None = None
-    num_params: int | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +72,7 @@ class Result:
         data: name of the data set that it was trained on.
         iterations: that were trained, None for an evaluation.
         asked: iterations that were asked for, None: those of the config.
+        strength: of the hardness map, None where there is none.
         curves: ``[[iteration, value], ...]`` of what was logged, by name; None: not finite.
         classes, palette: names, and RGB 0-255, by id.
         pictures: stems of the pictures in ``pictures/``.
@@ -119,6 +90,7 @@ class Result:
     iterations: int | None = None
     asked: int | None = None
     metrics: Metrics = field(default_factory=Metrics)
+    strength: Strength | None = None
     cost: Cost = field(default_factory=Cost)
     code: Code = field(default_factory=Code)
     weights: Weights = field(default_factory=Weights)
@@ -274,16 +246,6 @@ def finished(
     if network and result.network not in ("", network):
         raise ResultError(f"{where} is of {result.network}, now {network} is asked: {remedy}")
     return result
-
-
-def finite(value: Any) -> float | None:
-    """``value`` as a finite float, else None: JSON files carry nulls and NaN."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:  # a whole number of hundreds of digits
-        return None
 
 
 @functools.cache

@@ -17,6 +17,16 @@ class Misfit(ValueError):
     """``key: why`` of a value that is not of its type."""
 
 
+def finite(value: Any) -> float | None:
+    """``value`` as a finite float, else None: JSON files carry nulls and NaN."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
+
+
 def fit(hint: Any, value: Any, key: str = "") -> Any:
     """``value`` as ``hint`` says it is: lists as tuples, dicts as dataclasses, all else as it is.
 

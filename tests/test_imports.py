@@ -72,7 +72,7 @@ LEVELS = [
         "core.typed",
         "core.processes",
     },
-    {"core.arms", "core.files", "core.seal"},
+    {"core.arms", "core.files", "core.seal", "core.measures"},
     {"core.result", "core.mmfixes"},
     {"core.configs", "core.schedule"},
     {"core.batch", "core.trust"},

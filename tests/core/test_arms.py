@@ -8,7 +8,7 @@ from core.arms import KINDS, WEIGHTINGS, Arm, Asked, with_released
 from core.errors import CannotConvert
 from core.hardness import IGNORED, NORMALIZE, HardnessLoss
 
-TEXTS = ["baseline", "sup-only", "hl", "hl c=0.5 alpha=1", "hl alpha=0.001 normalize=batch",
+TEXTS = ["hl alpha=auto", "ce-scaled alpha=auto@200", "hl c=0.5 alpha=auto@2.5", "baseline", "sup-only", "hl", "hl c=0.5 alpha=1", "hl alpha=0.001 normalize=batch",
          "ohem thresh=0.6 min_kept=100000", "focal gamma=1.5", "ce-scaled ignored=include",
          "collected c=0.2", "balanced", "balanced reduction=weights"]  # fmt: skip
 
@@ -50,6 +50,9 @@ def test_an_arm_in_all_its_forms():
         ("hl c=0", "c must be > 0"),
         ("hl c=nan", "c must be > 0"),
         ("hl alpha=inf", "alpha must be >= 0"),
+        ("hl alpha=auto@", "alpha must be >= 0, auto .the published dose. or auto@DOSE; got auto@"),
+        ("hl alpha=auto@-1", "alpha must be >= 0"),
+        ("hl alpha=Auto", "alpha must be >= 0"),
         ("hl c=many", "c must be > 0"),
         ("hl c=True", "c must be > 0"),
         ("collected c=inf", "c must be > 0"),
