@@ -8,7 +8,8 @@ from core.arms import KINDS, WEIGHTINGS, Arm, Asked, with_released
 from core.errors import CannotConvert
 from core.hardness import IGNORED, NORMALIZE, HardnessLoss
 
-TEXTS = ["hl alpha=auto", "ce-scaled alpha=auto@200", "hl c=0.5 alpha=auto@2.5", "baseline", "sup-only", "hl", "hl c=0.5 alpha=1", "hl alpha=0.001 normalize=batch",
+TEXTS = ["baseline", "sup-only", "hl", "hl c=0.5 alpha=1", "hl alpha=0.001 normalize=batch",
+         "hl alpha=auto", "ce-scaled alpha=auto@200", "hl c=0.5 alpha=auto@2.5",
          "ohem thresh=0.6 min_kept=100000", "focal gamma=1.5", "ce-scaled ignored=include",
          "collected c=0.2", "balanced", "balanced reduction=weights"]  # fmt: skip
 
