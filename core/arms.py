@@ -234,6 +234,12 @@ class Arm:
         """All options, those that are not given with their defaults."""
         return {name: o.default for name, o in self.kind.options.items()} | dict(self.options)
 
+    def with_defaults(self, options: Mapping[str, str]) -> Arm:
+        """The arm with further options, where its kind has them and it does not say otherwise."""
+        further = {k: v for k, v in options.items() if k in self.kind.options}
+        pairs = [f"{k}={v}" for k, v in further.items() if k not in self.options]
+        return Arm.of(self.kind.name, [*self.pairs, *pairs])
+
     @property
     def flags(self) -> list[str]:
         """The flags of a training script."""

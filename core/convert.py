@@ -10,6 +10,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 
 from core.configs import add_import, walk
+from core.dose import alpha_for
 from core.errors import CannotConvert
 from core.hardness import HardnessLoss
 
@@ -44,15 +45,18 @@ def to_hl(cfg: Config, **hl: float | str) -> Config:
 
     Args:
         cfg: a whole config: a model of type ``EncoderDecoder`` or ``CascadeEncoderDecoder``.
-        hl: arguments of :class:`core.hardness.HardnessLoss`, e.g. ``c=0.1, alpha=0.01``.
+        hl: arguments of :class:`core.hardness.HardnessLoss`, e.g. ``c=0.1, alpha=0.01``; alpha may
+            be ``"auto"`` or ``"auto@DOSE"``: what the config's schedule takes (:mod:`core.dose`).
 
     Raises:
         CannotConvert: the model computes another loss than one cross-entropy per stage, or an
             HL option is unknown or out of range.
     """
-    _check_options(hl)
     cfg = copy.deepcopy(cfg)
     decode_heads(cfg)
+    if isinstance(hl.get("alpha"), str):
+        hl = dict(hl, alpha=alpha_for(cfg, hl["alpha"]))
+    _check_options(hl)
     cfg.model.type = SEGMENTORS[cfg.model.type]
     cfg.model.hl = hl
     add_import(cfg, "core.segmentors")

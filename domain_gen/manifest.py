@@ -31,8 +31,8 @@ def read() -> dict[str, Any]:
 
 def settings_of(source: str, config: str | None = None) -> dict[str, Any]:
     """``config``, ``max_iters`` (None: the config's own), ``gpus`` that its batch size is for
-    (None: any number), ``seeds`` and ``targets`` for a source; ``revision`` of a config that is
-    named, which may change from one call to the next.
+    (None: any number), ``seeds``, ``targets`` and ``options`` of arms for a source; ``revision`` of
+    a config that is named, which may change from one call to the next.
 
     With another ``config`` than ``experiments.yaml`` has, its iterations are the config's own; and
     its batch size is for any number of GPUs, unless the config is one of ours.
@@ -48,7 +48,7 @@ def settings_of(source: str, config: str | None = None) -> dict[str, Any]:
     if "config" not in known:
         raise ConfigError(f"experiments.yaml has no network for {source}: give --config")
     known["revision"] = config_revision(load_config(config_path(config))) if config else None
-    return dict(max_iters=None, gpus=None, seeds=[0], targets=[]) | known
+    return dict(max_iters=None, gpus=None, seeds=[0], targets=[], options={}) | known
 
 
 def note(known: Mapping[str, Any], launcher: str, asked: int | None) -> str:

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         Run(source.name, network, source.name, arm, seed, out / f"{arm.folder}-seed{seed}", asked,
             source.title, flags, known["revision"], manifest.note(known, args.launcher, asked))
         for seed in (args.seeds if args.seeds is not None else known["seeds"])
-        for arm in arms_of(args, manifest.read()["arms"])
+        for arm in arms_of(args, manifest.read()["arms"], known["options"])
     ]  # fmt: skip
     found, missing = dict.fromkeys(targets), {}
     if not args.dry_run:

@@ -83,8 +83,14 @@ def _plan_of_models(args: argparse.Namespace, arms: Sequence[str]) -> Plan:
     where = "-".join(sorted(found))
     if found == {OWN}:  # a folder for each choice of configs
         where = "-".join([OWN, *dict.fromkeys(manifest.model(name).name for name in names)])
+    arms = manifest.read()["data"].get(data, {}).get("sweeps", {}).get(_sweep(args), arms)
     title = f"Pixel-hardness learning on {', '.join(sorted(found)).replace(OWN, 'own data')}"
     return Plan(where, title, _runs(args, names, arms), published)
+
+
+def _sweep(args: argparse.Namespace) -> str | None:
+    """The option that is varied, by ``--sweep`` or by the table that is asked for."""
+    return args.sweep or (_table(args.table[0]).sweep if args.table else None)
 
 
 def _table(name: str) -> manifest.Table:
@@ -104,7 +110,7 @@ def _runs(args: argparse.Namespace, names: Sequence[str], arms: Sequence[str]) -
         known = manifest.read()["data"].get(data, {})
         seeds = known.get("seeds", [model.seed or 0])
         for seed in args.seeds if args.seeds is not None else seeds:
-            for arm in arms_of(args, arms):
+            for arm in arms_of(args, arms, known.get("options")):
                 if not model.takes(arm):
                     if args.arms:
                         only = ", ".join(model.arms)

@@ -44,7 +44,7 @@ def plan(args: argparse.Namespace, root: str, out: Path) -> list[Run]:
             args.max_iters, flags=(*images, *flags), note=note)
         for seed in (args.seeds if args.seeds is not None else known.get("seeds", [0]))
         for name, images in parts.items()
-        for arm in arms_of(args, manifest.read()["arms"])
+        for arm in arms_of(args, manifest.read()["arms"], known.get("options"))
     ]  # fmt: skip
 
 

@@ -75,12 +75,12 @@ LEVELS = [
     {"core.arms", "core.files", "core.seal", "core.measures"},
     {"core.result", "core.mmfixes"},
     {"core.configs", "core.schedule"},
-    {"core.batch", "core.trust"},
+    {"core.batch", "core.trust", "core.dose"},
     {"core.segmentors", "core.convert", "core.rivals.pixel_mean"},
     {"core.weighting"},
     {"core.rivals.balanced", "core.rivals.focal", "core.rivals.collected"},
     {"core.engine", "core.report"},
-    {"core.rivals.class_weights", "core.export"},
+    {"core.rivals.class_weights", "core.export", "core.pretrained"},
 ]
 PARTS = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 

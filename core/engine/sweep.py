@@ -135,13 +135,15 @@ def add_sweep_flags(parser: argparse.ArgumentParser, out: str, without: Sequence
                         )  # fmt: skip
 
 
-def arms_of(args: argparse.Namespace, names: Iterable[str]) -> list[Arm]:
-    """The arms that the flags ask for; ``names`` where they name none.
+def arms_of(
+    args: argparse.Namespace, names: Iterable[str], options: Mapping[str, str] | None = None
+) -> list[Arm]:
+    """The arms that the flags ask for; ``names``, with further ``options``, where they name none.
 
     Raises:
         CannotConvert: ``--as-released`` beside an option that says otherwise.
     """
-    arms = args.arms or map(Arm.parse, names)
+    arms = args.arms or [Arm.parse(name).with_defaults(options or {}) for name in names]
     return [arm.as_released() if args.as_released else arm for arm in arms]
 
 

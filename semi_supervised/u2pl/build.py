@@ -96,9 +96,11 @@ def build_config(
         max_iters=max_iters,
         val_interval=max(1, max_iters // trainer.evaluations),
     )
+    factors = cfg.get("optim_wrapper", {}).get("paramwise_cfg")  # of the network's config
     cfg.optim_wrapper = dict(
         type="OptimWrapper",
         optimizer=dict(type=trainer.optimizer.type, **dataclasses.asdict(trainer.optimizer.kwargs)),
+        **(dict(paramwise_cfg=factors) if factors else {}),
     )
     cfg.param_scheduler = [
         dict(
@@ -137,7 +139,8 @@ def _weighted(
             "without it: --no-hl --set criterion.type=ce"
         )
     alone = Config(dict(model=cfg.model, data_root=cfg.data_root, crop_size=cfg.crop_size,
-                        train_dataloader=dict(dataset=labeled),
+                        train_dataloader=dict(dataset=labeled), train_cfg=cfg.train_cfg,
+                        optim_wrapper=cfg.optim_wrapper, param_scheduler=cfg.param_scheduler,
                         custom_imports=cfg.custom_imports))  # fmt: skip
     weights = (
         class_weights.of(with_checked_samples(alone), weights_file)

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from core.arms import KINDS
 from core.errors import ConfigError
 from core.hardness import IGNORED, NORMALIZE, WEIGHTING
 from semi_supervised.u2pl.augment import AUGMENTATIONS
@@ -145,7 +146,7 @@ class HL:
     """Arguments of :class:`core.hardness.HardnessLoss`."""
 
     c: float = 0.1
-    alpha: float = 0.01
+    alpha: float | str = 0.01  # or auto, auto@DOSE
     normalize: str = "image"
     ignored: str = "exclude"
     weighting: str = "hl"
@@ -178,6 +179,9 @@ class Settings:
                 check(name, attrgetter(name)(self), allowed)
         for name in _POSITIVE:
             _positive(name, attrgetter(name)(self))
+        alpha = KINDS["hl"].options["alpha"]
+        if not alpha.allowed(self.hl.alpha):
+            raise ConfigError(f"hl.alpha must be {alpha.range}; got {self.hl.alpha}")
         _within("trainer.sup_only_epoch", self.trainer.sup_only_epoch, (0, self.trainer.epochs))
         low, high = self.dataset.train.rand_resize
         if low > high:
@@ -223,7 +227,6 @@ _WITHIN = {  # how ranks and the number of classes go together: contrastive.py
     "net.rep_planes": (1, 100_000),
     "net.ema_decay": (0, 1),
     "net.aux_loss.loss_weight": (0, math.inf),
-    "hl.alpha": (0, math.inf),
 }
 _POSITIVE = (
     "dataset.train.rand_resize",
@@ -287,12 +290,16 @@ def _typed(kind: Any, value: Any, where: str, source: str) -> Any:
         if not isinstance(value, (list, tuple)) or len(value) != len(kinds):
             raise ConfigError(f"{source}: {where} must be {len(kinds)} values, got {repr(value)}")
         return tuple(_typed(k, v, where, source) for k, v in zip(kinds, value, strict=True))
-    if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+    if (
+        kind in (float, float | str)
+        and isinstance(value, (int, str))
+        and not isinstance(value, bool)
+    ):
         try:
             return float(value)  # YAML reads 1e-3 as text
         except (ValueError, OverflowError):
             pass
-    if type(value) is not kind:
+    if type(value) not in (typing.get_args(kind) or (kind,)):
         raise ConfigError(f"{source}: {where} must be {kind.__name__}, got {repr(value)}")
     return value
 
