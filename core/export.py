@@ -41,7 +41,9 @@ def plain_config(cfg: Config) -> Config:
     its loader keeps its name, which a note says. Losses of ours become the cross-entropy that they
     weighted.
     """
-    from core.convert import COLLECTED, SEGMENTORS  # mmseg takes seconds, which --help need not
+    # mmseg takes seconds, which --help need not.
+    from core.convert import COLLECTED, SEGMENTORS
+    from core.pretrained import SCHEME
 
     cfg = copy.deepcopy(cfg)
     names = imports_of(cfg)
@@ -56,6 +58,7 @@ def plain_config(cfg: Config) -> Config:
     for key in _OF_A_RUN:
         cfg.pop(key, None)
     walk(cfg.model, _plain_loss)
+    walk(cfg.model, lambda node: _drop_weights(node, SCHEME))
     for name in ("train", "val", "test"):
         if cfg.get(f"{name}_dataloader"):
             ignored = _plain_loader(cfg[f"{name}_dataloader"])
@@ -93,6 +96,13 @@ def _plain_loss(node: dict) -> None:
         node["loss_decode"] = dict(
             type="CrossEntropyLoss", use_sigmoid=False, loss_weight=loss.get("loss_weight", 1.0)
         )
+
+
+def _drop_weights(node: dict, scheme: str) -> None:
+    """In place: without features to begin with that plain mmseg cannot find."""
+    given = node.get("init_cfg")
+    if isinstance(given, dict) and str(given.get("checkpoint")).startswith(scheme):
+        node["init_cfg"] = None
 
 
 def _plain_loader(loader: dict) -> int | None:
