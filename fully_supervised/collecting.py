@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import track
 
 from core.configs import imports_of
+from core.engine.measuring import has_map
 from core.engine.run import Reading, load_runner
 from core.errors import ConfigError, MapError
 from core.files import write_atomically
@@ -71,7 +72,7 @@ def collect(cfg: Config, checkpoint: Path, out: Path, reading: Reading | None = 
     """
     runner = load_runner(cfg, checkpoint, reading)
     model, dataset = runner.model, runner.test_dataloader.dataset
-    if not hasattr(model, "predict_scores"):
+    if not has_map(model):
         raise ConfigError(f"{checkpoint}: its model has no HL branch to collect from")
     model.eval()
     written = 0

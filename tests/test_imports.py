@@ -56,7 +56,7 @@ def test_hardness_imports_only_torch(root):
 
 def test_analysis_imports_only_arrays(root):
     for path in (root / "core/analysis").rglob("*.py"):
-        assert third_party(path) <= {"numpy", "torch", "skimage"}, path
+        assert third_party(path) <= {"numpy", "torch", "cv2"}, path
         ours = {n for n in imports(path) if n.split(".")[0] in OURS}
         assert all(n.startswith("core.analysis") for n in ours), path
 

@@ -1,4 +1,4 @@
-"""Label and hardness maps as pictures."""
+"""Label, error and hardness maps as pictures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 _RAMP = np.array(
     [(4, 6, 40), (58, 12, 96), (124, 28, 109), (188, 55, 84), (237, 105, 37), (251, 180, 26),
      (252, 255, 164)], dtype=float)  # fmt: skip
+# Of an error map, RGB 0-255: apart in brightness and, for all eyes, in hue (blue and orange).
+RIGHT, WRONG = (44, 58, 84), (255, 176, 0)
 
 
 def color_labels(label: np.ndarray, palette: np.ndarray) -> np.ndarray:
@@ -22,16 +24,21 @@ def ramp_hex() -> list[str]:
     return ["#" + "".join(f"{int(x):02x}" for x in color) for color in _RAMP]
 
 
-def color_hardness(hl_map: np.ndarray) -> np.ndarray:
-    """HL map (H, W), any scale, as RGB (H, W, 3) uint8: dark is easy, bright is hard.
+def color_hardness(scores: np.ndarray) -> np.ndarray:
+    """``sigmoid(D)`` of Eq. 1, (H, W), 0-1, as RGB (H, W, 3) uint8: dark is easy, bright is hard.
 
-    The ramp runs from the smallest value to the 99.5th percentile: a few peaks would else leave
-    the rest dark.
+    The ramp is the same for all maps, so that a flat one looks flat.
     """
-    low, high = float(hl_map.min()), float(np.percentile(hl_map, 99.5))
-    t = np.clip((hl_map - low) / max(high - low, 1e-12), 0, 1) * (len(_RAMP) - 1)
+    t = np.clip(scores, 0, 1) * (len(_RAMP) - 1)
     steps = np.arange(len(_RAMP))
     return np.stack([np.interp(t, steps, _RAMP[:, k]) for k in range(3)], axis=-1).astype(np.uint8)
+
+
+def color_errors(label: np.ndarray, pred: np.ndarray, classes: int) -> np.ndarray:
+    """Where a prediction is :data:`WRONG`, and where :data:`RIGHT`: both (H, W), as RGB (H, W, 3)
+    uint8; where the label is none of so many classes (void) it is black."""
+    right = np.where((label == pred)[..., None], np.uint8(RIGHT), np.uint8(WRONG))
+    return right * ((label >= 0) & (label < classes))[..., None]
 
 
 def panel(pictures: dict[str, np.ndarray], gap: int = 4) -> np.ndarray:

@@ -21,8 +21,8 @@ from core.errors import ConfigError
 
 BACKENDS = ("LocalVisBackend", "TensorboardVisBackend")
 _METRICS = ("mIoU", "mDice", "mFscore")  # of mmseg's IoUMetric
-HOOKS = ("FiniteLossHook", "CostHook", "ProgressHook", "StopHook", "PanelHook")
-SHORT = 10  # iterations of a training that draws no panels
+HOOKS = ("FiniteLossHook", "CostHook", "ProgressHook", "StopHook")
+SHORT = 10  # iterations of a training that draws and measures nothing on the way
 _SEEDED = {"InfiniteSampler": "PositionSampler", "DefaultSampler": "EpochPositionSampler"}
 # Of mmengine's CheckpointHook: where it writes, and how the files are called, is ours to know.
 _FIXED = ("filename_tmpl", "out_dir", "backend_args", "file_client_args")
@@ -112,14 +112,16 @@ def default_hooks(given: dict | None) -> dict:
 
 
 def custom_hooks(given: list | None, *, title: str, max_iters: int, panels: bool) -> list:
-    """The config's hooks, and ours: the guard against NaN, cost, progress, stop signals, panels;
-    with several processes also one that keeps their statistics the same."""
-    ours = [dict(type=name) for name in HOOKS if name != "PanelHook"]
+    """The config's hooks, and ours: the guard against NaN, cost, progress, stop signals, panels,
+    strength of the map; with several processes also one that keeps their statistics the same."""
+    ours = [dict(type=name) for name in HOOKS]
     ours[HOOKS.index("ProgressHook")]["title"] = title
     if get_world_size() > 1:
         ours.append(dict(type="SameStatisticsHook"))
     if panels and max_iters >= SHORT:
         ours.append(dict(type="PanelHook", interval=min(500, max(1, max_iters // 3))))
+    if panels and not 0 < max_iters < SHORT:  # 0: it counts epochs
+        ours.append(dict(type="StrengthHook"))
     return [*(given or []), *ours]
 
 

@@ -18,19 +18,21 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
+from torch.utils.data import DataLoader
 
 import core.engine.metrics
 import core.engine.watching  # noqa: F401  (both register what core.engine.additions names)
 from core import result
 from core.engine.checkpoint import checkpoints_in, iteration_of, load_checkpoint, weights_revision
 from core.engine.cli import note
+from core.engine.measuring import MOST, has_map, measure
 from core.engine.panels import Pictures
 from core.engine.resuming import unwrapped
 from core.engine.runner import HLRunner
 from core.engine.saving import ResumableCheckpointHook
 from core.engine.stopping import alone
 from core.errors import ConfigError
-from core.result import Cost, Result, Weights
+from core.result import Cost, Part, Result, Strength, Weights
 from core.segmentors import HL_HEAD
 from core.typed import Misfit, fit
 
@@ -99,7 +101,7 @@ def train(
         curves=curves,
     )
     loader = runner.val_dataloader if metrics else runner.train_dataloader
-    return _finish(runner, loader.dataset, metrics, run, pictures if metrics else 0)
+    return _finish(runner, loader, metrics, run, pictures if metrics else 0)
 
 
 def evaluate(
@@ -130,19 +132,24 @@ def evaluate(
     if not is_main_process():
         return None
     run = dataclasses.replace(run, weights=weights)
-    return _finish(runner, runner.test_dataloader.dataset, metrics, run, pictures)
+    return _finish(runner, runner.test_dataloader, metrics, run, pictures)
 
 
-def _finish(runner: HLRunner, dataset: Any, metrics: dict, run: Result, pictures: int) -> Result:
-    """Metrics on a data set, in percent, as ``result.json`` with shares, and pictures of it."""
-    work_dir = Path(runner.work_dir)
+def _finish(
+    runner: HLRunner, loader: DataLoader, metrics: dict, run: Result, pictures: int
+) -> Result:
+    """Metrics on a data set, in percent, as ``result.json`` with shares, what is measured beside
+    them, and pictures of it."""
+    work_dir, dataset = Path(runner.work_dir), loader.dataset
     miou = metrics["mIoU"] / 100 if metrics else None  # none without validation
+    strength, parts = _measured(runner, loader) if metrics else (None, {})
     stems = _draw(runner, dataset, work_dir / "pictures", pictures)
     iou = {k.removeprefix("IoU/"): _share(v) for k, v in metrics.items() if k.startswith("IoU/")}
     more = {k: metrics[k] for k in ("mDice", "mFscore") if k in metrics}
     run = dataclasses.replace(
         run,
-        metrics=dataclasses.replace(run.metrics, miou=miou, iou=iou, more=more),
+        metrics=dataclasses.replace(run.metrics, miou=miou, iou=iou, more=more, parts=parts),
+        strength=strength,
         code=dataclasses.replace(result.this_code(), stack=versions()),
         device=device_name(),
         date=datetime.date.today().isoformat(),
@@ -152,6 +159,20 @@ def _finish(runner: HLRunner, dataset: Any, metrics: dict, run: Result, pictures
     )
     result.write(run, work_dir)
     return run
+
+
+def _measured(runner: HLRunner, loader: DataLoader) -> tuple[Strength | None, dict[str, Part]]:
+    """Strength of the map and parts of the pixels; a run is no worse without them."""
+    if (images := len(loader.dataset)) > MOST:
+        runner.tell(f"strength of the map and parts of the pixels: of {MOST} of {images:,} images")
+    try:
+        return measure(runner.model, loader.dataset, MOST, workers=loader.num_workers)
+    except Exception as error:
+        runner.logger.warning("not measured", exc_info=error)
+        words = " ".join(str(error).split())
+        runner.tell("strength of the map and parts of the pixels are not measured: "
+                    f"{type(error).__name__}: {words}")  # fmt: skip
+        return None, {}
 
 
 def _draw(runner: HLRunner, dataset: Any, folder: Path, count: int) -> list[str]:
@@ -166,11 +187,12 @@ def _draw(runner: HLRunner, dataset: Any, folder: Path, count: int) -> list[str]
 
 def _last_weights(runner: HLRunner) -> Weights:
     """Of the checkpoint of the last iteration, which hooks may have given other weights than the
-    model's; of the model where none was saved."""
+    model's (those that were validated): the model gets them. Of the model where none was saved."""
     found = checkpoints_in(runner.work_dir)
     last = [path for path in found if iteration_of(path) == runner.iter]
     if last:
         state, file = load_checkpoint(last[0])["state_dict"], last[0].name
+        unwrapped(runner.model).load_state_dict(state, strict=False)
     else:
         state, file = unwrapped(runner.model).state_dict(), None
     return Weights(file, runner.iter, _revision(state))
@@ -223,6 +245,8 @@ def _load(cfg: Config, checkpoint: str | Path, reading: Reading | None) -> tuple
             f"{checkpoint} does not fit the config: {len(wrong)} tensors differ, e.g. {min(wrong)}"
         )
     model.load_state_dict(state, strict=False)
+    if has_map(model) and not any(key.startswith(f"{HL_HEAD}.") for key in state):
+        model.predict_scores = None  # the branch knows nothing
     runner._has_loaded = True
     iteration = (content.get("meta") or {}).get("iter")
     return runner, Weights(Path(checkpoint).name, iteration, _revision(state))

@@ -98,7 +98,7 @@ class U2PL(BaseSegmentor):
             with torch.random.fork_rng(devices=[]):
                 self._add_teacher(config)
         if hasattr(self.student, "hl_head"):
-            self.predict_hardness = self.student.predict_hardness
+            self.predict_scores = self.student.predict_scores
         self.epoch, self.progress, self.semi_step = 0, 0.0, 0  # see set_progress
 
     def _add_teacher(self, config: ConfigDict) -> None:
@@ -306,6 +306,11 @@ class U2PL(BaseSegmentor):
             # Without unlabeled images a batch is mmseg's own.
             return self.loss(labeled or dict(inputs=inputs, data_samples=data_samples), unlabeled)
         return super().forward(inputs, data_samples, mode)
+
+    @property
+    def hl_loss(self) -> nn.Module:
+        """That of a student with an HL branch, for whoever reads c and alpha."""
+        return self.student.hl_loss
 
     def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
         return self.deployed.predict(inputs, data_samples)

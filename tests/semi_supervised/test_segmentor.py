@@ -98,7 +98,7 @@ def test_without_hl_the_labeled_loss_is_ohem(make, pair):
     label = torch.cat([s.gt_sem_seg.data for s in pair["labeled"]["data_samples"]])
     logits = F.interpolate(seen[0][1][:2], size=(32, 48), mode="bilinear", align_corners=False)
     assert torch.allclose(losses["loss_sup"], ohem_cross_entropy(logits, label, min_kept=500))
-    assert "loss_hl" not in losses and not hasattr(model, "predict_hardness")
+    assert "loss_hl" not in losses and not hasattr(model, "predict_scores")
 
 
 @pytest.mark.parametrize("images", [1, 2, 4])

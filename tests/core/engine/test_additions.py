@@ -27,7 +27,7 @@ def test_backends_and_hooks_stand_beside_the_users_own():
         "LocalVisBackend", "WandbVisBackend", "TensorboardVisBackend"]  # fmt: skip
     hooks = additions.custom_hooks([dict(type="EMAHook")], title="t", max_iters=30, panels=True)
     assert types(hooks) == ["EMAHook", "FiniteLossHook", "CostHook", "ProgressHook", "StopHook",
-                            "PanelHook"]  # fmt: skip
+                            "PanelHook", "StrengthHook"]  # fmt: skip
     assert hooks[3]["title"] == "t" and hooks[5]["interval"] == 10
 
 

@@ -77,6 +77,14 @@ def test_result_holds_what_a_report_needs(finished):
     assert np.mean(classes) == pytest.approx(metrics.miou, abs=1e-4)
     assert [step for step, _ in result.curves["loss"]] == list(range(1, 13))
     assert {"loss_ce", "loss_hl", "ce", "lr", "mIoU"} <= result.curves.keys()
+    strength = result.strength
+    assert (strength.images, strength.alpha, strength.dose) == (8, 0.01, None)
+    for name in ("gain", "contrast", "auc", "rank"):  # few images: the hook takes all
+        assert [step for step, _ in result.curves[f"hl_{name}"]] == [6, 12]
+        assert result.curves[f"hl_{name}"][-1][1] == getattr(strength, name)
+    assert list(metrics.parts) == ["thin", "boundary", "inside", "small"]
+    thin = metrics.parts["thin"]
+    assert thin.miou == pytest.approx(np.mean([metrics.iou[k] for k in thin.classes]))
     assert result.curves["mIoU"][-1] == [12, pytest.approx(metrics.miou, abs=1e-9)]
     assert result.cost.seconds_per_iter > 0 and result.cost.peak_memory_mib > 0
     assert (result.iterations, result.weights.file) == (12, "iter_12.pth")
@@ -84,7 +92,7 @@ def test_result_holds_what_a_report_needs(finished):
     assert result.weights.revision == weights_revision(plain)  # of what predicts
     assert result.code.version == core.__version__ and "torch" in result.code.stack
     for stem in result.pictures:
-        for name in ("image", "label", "pred", "hl"):
+        for name in ("image", "label", "pred", "err", "hl"):
             assert (work_dir / "pictures" / f"{stem}_{name}.png").stat().st_size > 50
 
 
@@ -127,10 +135,11 @@ def test_tensorboard_holds_both_losses_and_the_panel(finished):
     work_dir, _ = finished
     (folder,) = work_dir.glob("*/vis_data")
     events = EventAccumulator(str(folder), size_guidance=dict(images=0)).Reload()
-    assert {"decode.loss_ce", "decode.loss_hl", "lr", "mIoU"} <= set(events.Tags()["scalars"])
+    found = set(events.Tags()["scalars"])
+    assert {"decode.loss_ce", "decode.loss_hl", "lr", "mIoU", "hl_gain", "hl_auc"} <= found
     images = events.Images("panel")
     assert [image.step for image in images] == [4, 8, 12]
-    assert (images[0].height, images[0].width) == (32, 4 * 48 + 3 * 4)
+    assert (images[0].height, images[0].width) == (32, 5 * 48 + 4 * 4)
 
 
 def test_checkpoints_are_pruned_after_the_new_one(finished):
@@ -244,6 +253,26 @@ def test_test_gives_the_metrics_of_training(finished, config, tmp_path):
     for checkpoint in (work_dir / "iter_12.pth", tmp_path / "plain.pth"):
         metrics = run.test(config(tmp_path, hl=False), checkpoint)
         assert metrics["mIoU"] / 100 == pytest.approx(result.metrics.miou, abs=1e-9)
+
+
+def test_an_evaluation_measures_what_the_training_did(finished, config, tmp_path):
+    """With the exported weights too, but for the map, whose branch has none."""
+    work_dir, result = finished
+    export_checkpoint(work_dir / "iter_12.pth", tmp_path / "plain.pth")
+    whole = run.evaluate(config(tmp_path / "a"), work_dir / "iter_12.pth", RUN, pictures=0)
+    plain = run.evaluate(config(tmp_path / "b"), tmp_path / "plain.pth", RUN, pictures=1)
+    assert whole.metrics.parts == plain.metrics.parts == result.metrics.parts
+    assert (whole.strength, plain.strength) == (result.strength, None)
+    assert not list((tmp_path / "b/pictures").glob("*_hl.png"))
+
+
+def test_a_run_that_cannot_be_measured_says_so(finished, config, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(run, "measure", lambda *_, **__: 1 / 0)
+    found = run.evaluate(config(tmp_path), finished[0] / "iter_12.pth", RUN, pictures=0)
+    assert found.metrics.miou == finished[1].metrics.miou
+    assert (found.strength, found.metrics.parts) == (None, {})
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if "not measured" in x]
+    assert line.endswith("are not measured: ZeroDivisionError: division by zero")
 
 
 def test_a_checkpoint_of_another_model_is_refused(finished, config, tmp_path):
