@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from core.report.stats import Stat
 from core.report.strength import FLAT, PUBLISHED_DOSE, is_flat
 from core.report.summary import Row, Table
-from core.report.words import Show, bounds, digits, mean, percent, plain, points
+from core.report.words import Show, bounds, brief, mean, percent, plain, points
 from core.result import Code
 
 ENOUGH = 3  # seeds: with fewer an interval is too wide to tell anything
@@ -77,25 +77,22 @@ def compare(name: str, delta: Stat | None, other: str) -> str:
 
 def _of_maps(rows: Sequence[Row]) -> list[str]:
     """How strong the maps were: a number, or that it cannot be told what they do."""
-    said = []
+    strong, flat = [], []
     for row in rows:
-        gain = mean(row.strength.get("gain"))
+        gain, dose = (mean(row.strength.get(name)) for name in ("gain", "dose"))
+        figures = [f"hl_gain {plain(gain)}"] + ([f"dose {brief(dose)}"] if dose is not None else [])
         if is_flat(row):
-            said.append(
-                f"The map of {row.name} was nearly flat (hl_gain {plain(gain)}, "
-                f"{_dose(mean(row.strength.get('dose')))}): this comparison cannot tell what "
-                "hardness does."
-            )
+            flat.append(f"{row.name} ({', '.join(figures)})")
         elif gain is not None and row.arm.kind.has_map:
-            said.append(f"hl_gain of {row.name}: {plain(gain)}.")
-    return said
-
-
-def _dose(dose: float | None) -> str:
-    return "no dose told" if dose is None else f"dose {digits(dose)} against {_PUBLISHED}"
-
-
-_PUBLISHED = f"{PUBLISHED_DOSE:.0f} published"
+            strong.append(f"hl_gain of {row.name}: {plain(gain)}.")
+    if not flat:
+        return strong
+    whose = f"The map{'s' * (len(flat) > 1)} of {', '.join(flat)}"
+    return [
+        *strong,
+        f"{whose} {'were' if len(flat) > 1 else 'was'} nearly flat, the published dose is "
+        f"{PUBLISHED_DOSE:.0f}: the comparison cannot tell what hardness does.",
+    ]
 
 
 @dataclass(frozen=True)
@@ -143,8 +140,8 @@ def reach(scope: Scope | None) -> str:
     """What a comparison can and cannot show, in one line; "" where nothing is compared.
 
     Example: ``Three seeds on camvid, 800 iterations, at the published dose, the map at work
-    (hl_gain 1.90): differences outside their interval are real here; the paper's shortest schedule
-    is 50 times as long.``
+    (hl_gain 1.90): a difference whose interval excludes 0 is more than chance here; the
+    paper's shortest schedule is 50 times as long.``
     """
     if scope is None:
         return ""
@@ -165,8 +162,8 @@ def reach(scope: Scope | None) -> str:
     elif few:
         verdict = "fewer than three seeds cannot tell a difference from chance"
     else:
-        verdict = "differences outside their interval are real here"
-        verdict += ", what hardness does is told only where the map is not flat" if flat else ""
+        verdict = "a difference whose interval excludes 0 is more than chance here"
+        verdict += ", and due to hardness only where the map is not flat" if flat else ""
     limits = []
     if any(name.startswith("streets") for name in scope.data):
         limits.append("drawn scenes show that the software works, not that the method does")
@@ -179,7 +176,7 @@ def reach(scope: Scope | None) -> str:
 def _at_dose(doses: Sequence[float]) -> str:
     if all(0.8 <= dose / PUBLISHED_DOSE <= 1.25 for dose in doses):
         return "at the published dose"
-    return f"at dose {_range(doses, digits)} ({_PUBLISHED})"
+    return f"at dose {_range(doses, brief)} (published: {PUBLISHED_DOSE:.0f})"
 
 
 def _map(gains: Sequence[float], flat: Sequence[float]) -> str:

@@ -6,6 +6,7 @@ What is shown is prepared here as plain values; ``page.html.jinja`` lays it out 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -152,6 +153,11 @@ def _delta(stat: Stat | None) -> dict | str:
     return dict(mean=points(stat.mean), beside=bounds(stat)) if stat else NONE
 
 
+def _unbroken(text: str) -> str:
+    """Text whose intervals no end of a line divides."""
+    return re.sub(r"(\[[+−][\d.]+,) ", "\\1\N{NO-BREAK SPACE}", text)
+
+
 def _grouped(table: Table, cells: Callable[[Row], list]) -> list[dict]:
     """Rows by subject; one of which nothing was measured is left out."""
     groups = []
@@ -195,7 +201,7 @@ def _results(table: Table) -> dict[str, Any]:
         findings=[
             dict(
                 title=table.subjects[subject][0].title,
-                text=" ".join(said),
+                text=_unbroken(" ".join(said)),
             )
             for subject, said in findings(table).items()
         ],
@@ -238,7 +244,7 @@ def _curves(table: Table) -> list[dict]:
         names = dict.fromkeys(name for entry in runs for name in entry.run.curves)
         names = [n for n in names if n == "mIoU" or "loss" in n or n.startswith("hl_")]
         drawn = []
-        for name in sorted(names, key=lambda n: (n != "mIoU", n)):
+        for name in sorted(names, key=lambda n: (n != "mIoU", n.startswith("hl_"), n)):
             curves = {
                 row.color: [
                     entry.run.curves[name]

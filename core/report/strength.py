@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from core.measures import Strength
 from core.report.stats import Stat
-from core.report.words import digits, mean, plain
+from core.report.words import brief, mean, plain
 from core.result import Entry
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def cells(row: Row) -> list[str]:
     n = max((stat.n for stat in row.strength.values()), default=0)
     return [
         str(n),
-        digits(of["alpha"]),
-        digits(of["dose"]),
+        brief(of["alpha"]),
+        brief(of["dose"]),
         plain(of["gain"]),
         _contrast(of["contrast"], row.arm.settings.get("c")),
         plain(of["auc"]),
@@ -71,7 +71,7 @@ def _contrast(value: float | None, c: object) -> str:
     """With what it can be at most: sigmoid is 0 to 1, so that Z is c to 1 + c."""
     if value is None or not isinstance(c, float):
         return plain(value)
-    return f"{plain(value)} of {digits((1 + c) / c)}"
+    return f"{plain(value)} of {brief((1 + c) / c)}"
 
 
 def figures(strength: Strength | None) -> dict[str, float | None]:

@@ -96,7 +96,8 @@ figcaption { font: .8125rem/1.4 var(--sans); }
 #large { width: 100vw; height: 100vh; max-width: none; max-height: none; padding: 1rem; border: 0;
   background: var(--paper); color: var(--ink); }
 #large[open] { display: grid; grid-template-rows: minmax(0, 1fr) auto; gap: .5rem; }
-#large button { padding: 0; border: 0; background: none; cursor: zoom-out; min-height: 0; }
+#large button { padding: 0; border: 0; background: none; cursor: zoom-out; min-height: 0;
+  outline: none; }
 #large img { width: 100%; height: 100%; object-fit: contain; }
 #large p { max-width: none; margin: 0; text-align: center; font: .875rem/1.4 var(--sans); }
 .strip figcaption { margin-top: .25rem; color: var(--muted); }

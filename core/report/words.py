@@ -42,6 +42,12 @@ def digits(value: float | None) -> str:
     return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"
 
 
+def brief(value: float | None) -> str:
+    """The same without zeros at its end."""
+    text = digits(value)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def whole(value: float | None) -> str:
     """A whole number with its thousands set apart."""
     return NONE if value is None else f"{value:,.0f}"
