@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from core.arms import KINDS, VARIANTS
+from core.report.findings import ENOUGH
 from core.report.summary import Row
 from core.report.words import printable
 
@@ -139,7 +140,8 @@ def miou_chart(rows: Sequence[Row], span: float) -> str:
 
 
 def class_chart(rows: Sequence[Row], classes: Sequence[str], baseline: str) -> str:
-    """Per-class IoU minus the baseline's: a bar for HL, a ring for scale-matched CE.
+    """Per-class IoU minus the baseline's: a bar with its 95 % interval for HL, where three seeds
+    or more make one that can be read; a ring for scale-matched CE.
 
     Args:
         rows: one subject's rows. SupOnly's is not drawn: it is so far off that the axis would hide
@@ -155,17 +157,19 @@ def class_chart(rows: Sequence[Row], classes: Sequence[str], baseline: str) -> s
             at = [y for y, _ in seen]
             mean = [100 * stat.mean for _, stat in seen]
             color = COLOR[row.color]
-            if row.color == "hl":
+            if not row.leads:
+                continue
+            if row.arm.kind.name == "hl":
                 axes.barh(at, mean, height=0.6, color=color, alpha=0.4)
                 axes.errorbar(
                     mean,
                     at,
-                    xerr=[100 * (stat.std or 0) for _, stat in seen],
+                    xerr=[100 * stat.half_width if stat.n >= ENOUGH else 0 for _, stat in seen],
                     fmt="none",
                     ecolor=color,
                     elinewidth=1.3,
                 )
-            elif row.color == "ce-scaled":
+            elif row.arm.kind.name == "ce-scaled":
                 ring = dict(markerfacecolor=PAPER, markeredgewidth=1.4, markersize=5)
                 axes.plot(mean, at, "o", color=color, zorder=3, **ring)
         axes.axvline(0, color=MUTED, linewidth=0.9)

@@ -6,6 +6,7 @@ What is shown is prepared here as plain values; ``page.html.jinja`` lays it out 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -14,23 +15,30 @@ from typing import Any
 import jinja2
 
 from core.analysis.colors import ramp_hex
-from core.report import charts
+from core.report import charts, parts, strength
+from core.report.findings import (
+    code,
+    findings,
+    not_measured,
+    reach,
+    run_code,
+    scope_of,
+    warnings,
+)
 from core.report.pictures import class_colors
-from core.report.style import CSS
-from core.report.summary import Row, Stat, Table
+from core.report.stats import Stat
+from core.report.style import CSS, POLICY, SCRIPT
+from core.report.summary import Row, Table
 from core.report.words import (
     NONE,
-    code,
+    bounds,
     digits,
-    findings,
     mean,
-    not_measured,
     percent,
     points,
     printable,
-    run_code,
+    spread,
     times,
-    warnings,
     whole,
 )
 from core.result import finite
@@ -44,6 +52,10 @@ CURVE_TITLES = {
     "loss_aux_0": "Auxiliary loss",
     "loss_unsup": "Unsupervised loss",
     "loss_contrastive": "Contrastive loss",
+    "hl_gain": "hl_gain: 1 for a flat map",
+    "hl_contrast": "hl_contrast: 1 for a flat map",
+    "hl_auc": "AUC for wrong pixels",
+    "hl_rank": "Rank correlation with the cross-entropy",
 }
 
 
@@ -69,9 +81,14 @@ def render_page(
     return _template().render(
         title=title,
         css=CSS,
+        script=SCRIPT,
+        policy=POLICY,
         facts=_facts(table, command),
         notes=notes,
+        reach=reach(scope_of(table)),
         results=_results(table),
+        maps=_maps(table),
+        parts=_parts(table),
         arms=_arms(table),
         curves=_curves(table),
         classes=_classes(table),
@@ -81,7 +98,7 @@ def render_page(
         runs=_runs(table, base),
         baseline=table.baseline,
         group=table.group,
-        hl_name=table.names["hl"],
+        hl_name=table.names[table.leading("hl") or "hl"],
         dash=NONE,
     )
 
@@ -114,20 +131,31 @@ def _facts(table: Table, command: str) -> dict[str, str]:
         "Seeds": ", ".join(map(str, seeds)),
         "Device": of(lambda run: run.device),
         "Date": of(lambda run: run.date),
-        "Code": ", ".join(f"pixel-hardness {text}" for text in code(table)),
+        "Code": ("several: " if len(code(table)) > 1 else "")
+        + ", ".join(f"pixel-hardness {text}" for text in code(table)),
         "Command": command,
     }
 
 
 def _arms(table: Table) -> list[dict[str, str]]:
     rows = {str(row.arm): row for row in table.rows}
-    return [dict(color=row.color, name=row.name) for row in rows.values()]
+    return [
+        dict(color=row.color, name=row.name, leads=row.arm.kind.name if row.leads else "")
+        for row in rows.values()
+    ]
 
 
-def _mean_sd(stat: Stat | None, show: Callable[[float | None], str] = percent) -> dict | str:
-    if stat is None:
-        return NONE
-    return dict(mean=show(stat.mean), std="" if stat.std is None else percent(stat.std))
+def _miou(stat: Stat | None) -> dict | str:
+    return dict(mean=percent(stat.mean), beside=spread(stat)) if stat else NONE
+
+
+def _delta(stat: Stat | None) -> dict | str:
+    return dict(mean=points(stat.mean), beside=bounds(stat)) if stat else NONE
+
+
+def _unbroken(text: str) -> str:
+    """Text whose intervals no end of a line divides."""
+    return re.sub(r"(\[[+−][\d.]+,) ", "\\1\N{NO-BREAK SPACE}", text)
 
 
 def _grouped(table: Table, cells: Callable[[Row], list]) -> list[dict]:
@@ -148,9 +176,9 @@ def _results(table: Table) -> dict[str, Any]:
     def cells(row: Row) -> list:
         ours = [
             str(row.miou.n if row.miou else 0),
-            _mean_sd(row.miou),
-            _mean_sd(row.delta_baseline, points),
-            _mean_sd(row.delta_scaled, points),
+            _miou(row.miou),
+            _delta(row.delta_baseline),
+            _delta(row.delta_scaled),
         ]
         if table.has_published:
             ours += [percent(row.published), points(row.published_delta), points(row.to_published)]
@@ -173,7 +201,7 @@ def _results(table: Table) -> dict[str, Any]:
         findings=[
             dict(
                 title=table.subjects[subject][0].title,
-                text=" ".join(said).replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"),
+                text=_unbroken(" ".join(said)),
             )
             for subject, said in findings(table).items()
         ],
@@ -183,14 +211,40 @@ def _results(table: Table) -> dict[str, Any]:
     )
 
 
+def _maps(table: Table) -> dict[str, Any]:
+    """What the hardness maps did; no groups where no run tells."""
+    groups = []
+    for rows in table.subjects.values():
+        lines = [dict(color=row.color, name=row.name, cells=strength.cells(row)) for row in rows
+                 if row.strength]  # fmt: skip
+        groups += [dict(title=rows[0].title, rows=lines)] if lines else []
+    return dict(head=strength.HEAD, groups=groups, caption=strength.CAPTION)
+
+
+def _parts(table: Table) -> dict[str, Any]:
+    """Each subject on hard and easy pixels; none where no run tells."""
+    subjects = []
+    for rows in table.subjects.values():
+        groups = [
+            dict(title=title, rows=[
+                dict(color=row.color, name=row.name, cells=[
+                    _miou(part.miou), _delta(part.delta_miou),
+                    _miou(part.accuracy), _delta(part.delta_accuracy)])
+                for row, part in of])
+            for title, of in parts.groups(rows)
+        ]  # fmt: skip
+        subjects += [dict(title=rows[0].title, groups=groups)] if groups else []
+    return dict(head=parts.HEAD, subjects=subjects, caption=parts.CAPTION)
+
+
 def _curves(table: Table) -> list[dict]:
     groups = []
     for subject, rows in table.subjects.items():
         runs = table.runs_of(subject)
         names = dict.fromkeys(name for entry in runs for name in entry.run.curves)
-        names = [name for name in names if name == "mIoU" or "loss" in name]
+        names = [n for n in names if n == "mIoU" or "loss" in n or n.startswith("hl_")]
         drawn = []
-        for name in sorted(names, key=lambda n: (n != "mIoU", n)):
+        for name in sorted(names, key=lambda n: (n != "mIoU", n.startswith("hl_"), n)):
             curves = {
                 row.color: [
                     entry.run.curves[name]
@@ -246,7 +300,9 @@ def _classes(table: Table) -> list[dict]:
 
 def _short(row: Row) -> str:
     """The arm's name where columns are narrow."""
-    return "Scaled" if str(row.arm) == "ce-scaled" else row.name.replace("Baseline (CE)", "CE")
+    if row.leads and row.arm.kind.name == "ce-scaled":
+        return "Scaled"
+    return row.name.replace("Baseline (CE)", "CE")
 
 
 def _cost(table: Table) -> dict[str, Any]:

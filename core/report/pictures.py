@@ -33,7 +33,7 @@ def pictures(table: Table) -> dict[str, Any]:
     """Images with what the arms made of them, as many as the page has room for; ``broken`` has a
     line for each that cannot be shown.
 
-    They are in the folder of a run, as ``pictures/<stem>_{image,label,pred,hl}.png``.
+    They are in the folder of a run, as ``pictures/<stem>_{image,label,pred,hl,err}.png``.
     """
     budget, album = _Budget(), _Album()
     images, told = [], []
@@ -52,7 +52,7 @@ def pictures(table: Table) -> dict[str, Any]:
             of = [entry for entry in with_stem if entry.subject == subject]
             if not of:
                 continue
-            seed, cells = _predictions(album, rows, of, stem)
+            seed, cells = _predictions(album, rows, table.leading("hl"), of, stem)
             if cells := budget.take(cells):
                 image["strips"].append(dict(title=rows[0].title, seed=seed, cells=cells))
         images.append(image)
@@ -63,6 +63,7 @@ def pictures(table: Table) -> dict[str, Any]:
         left_out=budget.left_out,
         broken=album.broken,
         has_teacher=any(e.run.arm.partition(" ")[0] == "hl" for e in teachers),
+        has_old_maps=album.has_old_maps,
     )
 
 
@@ -96,6 +97,7 @@ class _Album:
 
     def __init__(self) -> None:
         self.broken: list[str] = []
+        self.has_old_maps = False  # of before 0.8, each on a scale of its own
 
     def file(self, folder: Path | None, stem: str, kind: str) -> Path | None:
         """Where a picture lies, None if there is none."""
@@ -128,9 +130,10 @@ def _top(album: _Album, entries: Sequence[Entry], stem: str) -> list[dict]:
 
 
 def _predictions(
-    album: _Album, rows: Sequence[Row], entries: Sequence[Entry], stem: str
+    album: _Album, rows: Sequence[Row], hl: str | None, entries: Sequence[Entry], stem: str
 ) -> tuple[int, list[dict]]:
-    """One subject's predictions and its HL map, all of the seed that most arms have."""
+    """One subject's predictions, and of the arm ``hl`` its HL map and its errors, which a run of
+    version 0.7 or before did not draw; all of the seed that most arms have."""
     seeds = [entry.run.seed for entry in entries]
     seed = min(seeds, key=lambda s: (-seeds.count(s), s))
     folders = {entry.run.arm: entry.folder for entry in entries if entry.run.seed == seed}
@@ -140,8 +143,10 @@ def _predictions(
         return album.cell(path, caption, photo=kind == "hl")
 
     cells = [cell(str(row.arm), "pred", row.name) for row in rows]
-    if any(str(row.arm) == "hl" for row in rows):
+    if hl:
         is_student = entries[0].run.track == "semi_supervised"
-        caption = "HL map (the student’s)" if is_student else "HL map"
-        cells.append(cell("hl", "hl", caption))
+        cells.append(cell(hl, "hl", "HL map (the student’s)" if is_student else "HL map"))
+        has_errors = album.file(folders.get(hl), stem, "err")
+        cells += [cell(hl, "err", "Errors")] if has_errors else []
+        album.has_old_maps |= bool(cells[-1]["uri"] and not has_errors)
     return seed, cells

@@ -1,4 +1,7 @@
-"""The page's style sheet: one column of text, ruled tables, quiet colours."""
+"""The page's style sheet: one column of text, ruled tables, quiet colours; and its script."""
+
+import base64
+import hashlib
 
 from core.arms import KINDS, VARIANTS
 
@@ -33,6 +36,7 @@ body {
   -webkit-print-color-adjust: exact; print-color-adjust: exact;
 }
 h1 { font-size: 1.9rem; line-height: 1.2; font-weight: 600; margin: 0 0 1.4rem; }
+.reach { margin: -.5rem 0 1.4rem; font-size: 1.125rem; }
 h2 {
   font-size: 1.25rem; font-weight: 600; margin: 3.2rem 0 .8rem; padding-top: .7rem;
   border-top: 1px solid var(--rule);
@@ -88,6 +92,14 @@ figcaption { font: .8125rem/1.4 var(--sans); }
 .two { grid-template-columns: repeat(2, 1fr); }
 .many { grid-template-columns: repeat(auto-fit, minmax(min(10rem, 45%), 1fr)); }
 .strip img { display: block; width: 100%; height: auto; background: var(--tint); }
+.zoom { display: block; width: 100%; padding: 0; border: 0; background: none; cursor: zoom-in; }
+#large { width: 100vw; height: 100vh; max-width: none; max-height: none; padding: 1rem; border: 0;
+  background: var(--paper); color: var(--ink); }
+#large[open] { display: grid; grid-template-rows: minmax(0, 1fr) auto; gap: .5rem; }
+#large button { padding: 0; border: 0; background: none; cursor: zoom-out; min-height: 0;
+  outline: none; }
+#large img { width: 100%; height: 100%; object-fit: contain; }
+#large p { max-width: none; margin: 0; text-align: center; font: .875rem/1.4 var(--sans); }
 .strip figcaption { margin-top: .25rem; color: var(--muted); }
 .row { margin-top: .9rem; }
 .row > figcaption { font-weight: 600; margin-bottom: .35rem; }
@@ -109,3 +121,23 @@ figcaption { font: .8125rem/1.4 var(--sans); }
   .scroll { overflow: visible; }
 }
 """.replace("LIGHT", _arm_colors(0)).replace("DARK", _arm_colors(1))
+
+# A click or Enter on a picture opens it large; a click, Enter or Escape (the dialog's own) closes.
+SCRIPT = """
+const large = document.getElementById("large");
+for (const button of document.querySelectorAll(".zoom")) {
+  button.onclick = () => {
+    const small = button.firstElementChild, row = button.closest(".row");
+    const name = row ? row.firstElementChild.textContent + ": " : "";
+    large.querySelector("img").src = small.src;
+    large.querySelector("p").textContent = name + small.alt;
+    large.showModal();
+  };
+}
+large.onclick = () => large.close();
+"""
+_HASH = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+# Nothing from elsewhere, and no script but this one.
+POLICY = (
+    f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{_HASH}'"
+)

@@ -7,41 +7,17 @@ colour; nothing of that is told here anew.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from core.arms import KINDS, VARIANTS, Arm
 from core.errors import ResultError
+from core.report.parts import PartRow, part_rows
+from core.report.stats import Stat
+from core.report.strength import strengths
 from core.result import Entry, Failed, finite
 
 Published = Mapping[str, Mapping[str, float]]
-
-
-@dataclass(frozen=True)
-class Stat:
-    """Mean over seeds; ``std`` is the sample standard deviation, ``None`` for one seed."""
-
-    mean: float
-    std: float | None
-    n: int
-    by_seed: dict[int, float]
-
-    @classmethod
-    def of(cls, by_seed: Mapping[int, float]) -> Stat | None:
-        """Statistics of one value per seed; ``None`` if there is no seed."""
-        if not by_seed:
-            return None
-        values = list(by_seed.values())
-        std = statistics.stdev(values) if len(values) > 1 else None
-        return cls(statistics.fmean(values), std, len(values), dict(by_seed))
-
-    @classmethod
-    def paired(cls, ours: Stat | None, theirs: Stat | None) -> Stat | None:
-        """``ours - theirs`` seed by seed, over the seeds that both have."""
-        if ours is None or theirs is None:
-            return None
-        common = [seed for seed in ours.by_seed if seed in theirs.by_seed]
-        return cls.of({seed: ours.by_seed[seed] - theirs.by_seed[seed] for seed in common})
 
 
 @dataclass(frozen=True)
@@ -66,6 +42,9 @@ class Row:
     published: float | None  # mIoU
     published_delta: float | None  # minus the published baseline
     to_published: float | None  # our mean minus the published figure
+    leads: bool  # whether it stands for its kind: see leading_arm
+    strength: dict[str, Stat]  # of the hardness map, by the names of core.measures.Strength
+    parts: dict[str, PartRow]  # on parts of the pixels, by name
 
 
 @dataclass(frozen=True)
@@ -98,6 +77,10 @@ class Table:
         """The classes that a subject was evaluated on: data sets may differ."""
         runs = self.runs_of(subject)
         return list(dict.fromkeys(name for entry in runs for name in entry.run.metrics.iou))
+
+    def leading(self, kind: str) -> str | None:
+        """The arm that stands for a kind: see :func:`leading_arm`."""
+        return leading_arm(self.colors, kind)
 
     @property
     def delta_head(self) -> str:
@@ -176,11 +159,25 @@ def _arms(entries: Sequence[Entry]) -> dict[str, Arm]:
     return dict(sorted(found.items(), key=lambda pair: kinds.index(pair[1].kind.name)))
 
 
+def leading_arm(arms: Collection[str], kind: str) -> str | None:
+    """The arm that stands for its kind, in its colour and in what is said of it.
+
+    The one without options; else that with the published dose (``alpha=auto``); else the only
+    one; ``None`` where several have other options, or none is there.
+    """
+    for text in (kind, f"{kind} alpha=auto"):
+        if text in arms:
+            return text
+    of_kind = [text for text in arms if text.partition(" ")[0] == kind]
+    return of_kind[0] if len(of_kind) == 1 else None
+
+
 def _colors(arms: Mapping[str, Arm]) -> dict[str, str]:
-    variants = [text for text, arm in arms.items() if arm.options]
+    leading = {leading_arm(arms, kind): kind for kind in KINDS}
+    variants = [text for text in arms if text not in leading]
     return {
-        text: f"variant-{variants.index(text) % len(VARIANTS) + 1}" if arm.options else text
-        for text, arm in arms.items()
+        text: leading.get(text) or f"variant-{variants.index(text) % len(VARIANTS) + 1}"
+        for text in arms
     }
 
 
@@ -217,8 +214,12 @@ def _rows(
 ) -> list[Row]:
     """One subject's row in every arm."""
     classes = list(dict.fromkeys(c for es in of.values() for e in es for c in e.run.metrics.iou))
-    miou = {arm: Stat.of({e.run.seed: e.run.score for e in of[arm]}) for arm in arms}
-    iou = {arm: {name: _class_iou(of[arm], name) for name in classes} for arm in arms}
+    miou = {arm: Stat.over(of[arm], lambda e: e.run.score) for arm in arms}
+    iou = {
+        arm: {name: Stat.over(of[arm], lambda e, n=name: e.run.metrics.iou.get(n))
+              for name in classes}
+        for arm in arms
+    }  # fmt: skip
     cost = {arm: [entry.run.cost for entry in of[arm]] for arm in arms}
     seconds = {arm: _median([c.seconds_per_iter for c in cost[arm]]) for arm in arms}
     memory = {arm: _median([c.peak_memory_mib for c in cost[arm]]) for arm in arms}
@@ -226,7 +227,8 @@ def _rows(
     for text, arm in arms.items():
         base = "baseline" if text != "baseline" else None  # what it is compared with
         scaled = " ".join(["ce-scaled", *arm.pairs])  # of the same options, where it is there
-        scaled = (scaled if scaled in arms else "ce-scaled") if arm.kind.has_map else None
+        scaled = scaled if scaled in arms else leading_arm(arms, "ce-scaled")
+        scaled = scaled if arm.kind.has_map else None
         figure, ours = paper.get(text), miou[text]
         rows.append(
             Row(
@@ -252,14 +254,12 @@ def _rows(
                 published=figure,
                 published_delta=_minus(figure, paper.get(base)),
                 to_published=_minus(ours.mean if ours else None, figure),
+                leads=leading_arm(arms, arm.kind.name) == text,
+                strength=strengths(of[text]),
+                parts=part_rows(of[text], of.get(base, ())),
             )
         )
     return rows
-
-
-def _class_iou(entries: Sequence[Entry], name: str) -> Stat | None:
-    by_seed = {entry.run.seed: finite(entry.run.metrics.iou.get(name)) for entry in entries}
-    return Stat.of({seed: value for seed, value in by_seed.items() if value is not None})
 
 
 def _median(values: Sequence[float | None]) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import dataclasses
+import hashlib
 import html
 import io
 import json
@@ -23,17 +24,18 @@ from core.analysis.colors import color_hardness, ramp_hex
 from core.arms import KINDS, VARIANTS
 from core.errors import ResultError, WriteError
 from core.report import write_report
+from core.report.findings import findings
 from core.report.formats import main_table, to_csv, to_json, to_markdown
 from core.report.images import MAX_WIDTH, embed
+from core.report.style import POLICY
 from core.report.summary import summarize
-from core.report.words import findings
-from core.result import Code, Cost, Entry, Failed, Metrics, Result
+from core.result import Code, Cost, Entry, Failed, Metrics, Part, Result, Strength
 
 
 def run(arm: str, seed: int, miou: float, subject: str = "net", title="", folder=None, **more):
     """A finished run as an entry; ``more`` replaces fields of it, its metrics and its cost."""
     iou = {"road": miou + 0.1, "pole": miou - 0.1, "train": None}
-    metrics = dict(miou=miou, iou=iou, best_miou=None, foreground=None)
+    metrics = dict(miou=miou, iou=iou, best_miou=None, foreground=None, parts={})
     cost = dict(seconds_per_iter=0.2, peak_memory_mib=800.0, num_params=700_000)
     for part in (metrics, cost):
         part.update({key: more.pop(key) for key in list(more) if key in part})
@@ -167,13 +169,21 @@ def test_main_table_is_aligned(results):
 @pytest.mark.parametrize(
     ("deltas", "words"),
     [
-        ((0.004, 0.006), "+HL is above the baseline by 0.50 ± 0.14 points over 2 seeds."),
-        ((-0.004, -0.006), "+HL is below the baseline by 0.50 ± 0.14 points over 2 seeds."),
-        ((-0.02, 0.01), "differ by −0.50 ± 2.12 points over 2 seeds: the difference is within"),
+        # Student's t for three seeds: 4.3027 times std / sqrt(3) = 0.1 / sqrt(3).
+        ((0.004, 0.005, 0.006),
+         "+HL is above the baseline by 0.50 points [+0.25, +0.75] over 3 seeds."),
+        ((-0.004, -0.005, -0.006),
+         "+HL is below the baseline by 0.50 points [−0.75, −0.25] over 3 seeds."),
+        # Above its std of 0.26, within its interval.
+        ((0.001, 0.003, 0.006),
+         "differ by +0.33 points [−0.29, +0.96] over 3 seeds: the 95 % interval holds 0, so no"),
+        # 12.706 for two seeds; that 0 is outside says nothing with so few.
+        ((0.004, 0.006), "differ by +0.50 points [−0.77, +1.77] over 2 seeds: fewer than three"),
+        ((0.005, 0.005), "differ by +0.50 points [+0.50, +0.50] over 2 seeds: fewer than three"),
         ((0.01,), "above the baseline by 1.00 points on the one seed"),
         ((0.0,), "equals the baseline on the one seed"),
     ],
-)
+)  # fmt: skip
 def test_findings_say_what_is_seen(deltas, words):
     runs = [run("baseline", seed, 0.5) for seed in range(len(deltas))]
     runs += [run("hl", seed, 0.5 + delta) for seed, delta in enumerate(deltas)]
@@ -191,9 +201,10 @@ def test_sup_only_is_first_and_below_the_baseline(semi):
 
 
 def test_of_sup_only_no_more_is_found_than_the_way_to_the_baseline(semi):
-    way = "U²PL is above SupOnly by 9.00 ± 1.41 points over 2 seeds."
+    few = "over 2 seeds: fewer than three seeds cannot tell a difference from chance."
+    way = f"U²PL and SupOnly differ by +9.00 points [−3.71, +21.71] {few}"
     assert findings(summarize(semi, arm_names=U2PL))["1/8"] == [
-        "U²PL + HL is above U²PL by 1.50 ± 0.71 points over 2 seeds.",
+        f"U²PL + HL and U²PL differ by +1.50 points [−4.85, +7.85] {few}",
         way,
     ]
     scaled = [run("ce-scaled", 0, 0.60, subject="1/8")]
@@ -212,7 +223,7 @@ def test_given_names_replace_all_others(semi):
     assert [row.name for row in table.rows] == ["SupOnly", *U2PL.values()]
     text = to_markdown(table)
     assert "- 1/8, U²PL, scale-matched CE, seed 0: killed" in text
-    head = [cell.strip() for cell in text.splitlines()[0].split("|")]
+    head = [cell.strip() for cell in text.splitlines()[2].split("|")]
     assert (head[1], head[5]) == ("Partition", "Δ U²PL")
     assert "ratios to U²PL" in text
     for old in ("+HL", "Baseline", "the baseline", "Network"):
@@ -304,7 +315,7 @@ class Checker(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if self.open[-1:] != ["style"]:
+        if self.open[-1:] not in (["style"], ["script"]):
             self.text += data
 
 
@@ -347,6 +358,9 @@ def test_page_stands_alone(results, tmp_path):
     local |= set(re.findall(r"url\(#([^)]+)\)", text))
     assert local <= set(page.ids)
     assert "@import" not in text
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"'sha256-{digest}'" in POLICY and POLICY in html.unescape(text)
     assert re.findall(r"url\((?!#)", text) == []
     assert "#0a0b0" not in text  # every stand-in colour of the charts was replaced
     for words in ("A note & more", "bash run_all.sh <here>", "loss became NaN", "torch\xa02.12.1"):
@@ -367,8 +381,8 @@ def test_names_are_escaped(tmp_path):
     names = {"baseline": "<b>", "hl": "<b>"}
     text = page_of(tmp_path, evil, title="<b>", notes=["<b>"], arm_names=names, group="<b>")
     Checker(text)
-    for raw in ("<b>", "<i>", "<script"):
-        assert raw not in text
+    for raw in ("<b>", "<i>", "<script>"):
+        assert text.count(raw) == (raw == "<script>")  # the page's own
 
 
 def test_page_of_a_semi_supervised_track(semi, tmp_path):
@@ -378,8 +392,8 @@ def test_page_of_a_semi_supervised_track(semi, tmp_path):
     assert "#0a0b0" not in raw
     for words in (
         "Partitions",
-        "U²PL is above SupOnly by 9.00",
-        "U²PL + HL: mean ± standard deviation",
+        "U²PL and SupOnly differ by +9.00",
+        "U²PL + HL: mean and, from three seeds on, its 95 % interval",
         "IoU minus U²PL, points",
         "what U²PL + HL gains over it",
         "ratios to U²PL of the same partition",
@@ -430,6 +444,25 @@ def test_missing_and_damaged_pictures_are_said_to_be_missing(results, tmp_path):
     assert page.text.count("missing") == 5  # label, three predictions, HL map
     (line,) = report.broken
     assert line.startswith(f"{hl}/town_1_pred.png: is left out, it cannot be read (cannot ident")
+
+
+def test_errors_stand_beside_the_map_of_the_arm_that_leads(tmp_path):
+    """What the run drew of itself, in its own order; a run of before 0.8 drew no errors."""
+    arms = ("baseline", "hl c=0.5", "hl alpha=auto")
+    runs = in_folders([run(arm, 0, 0.4) for arm in arms], tmp_path)
+    for entry in runs:
+        for kind in ("image", "label", "pred", "hl", "err"):
+            picture(entry.folder / f"pictures/town_1_{kind}.png", width=4)
+    old = "An HL map without an error map beside it is of an earlier version"
+    shown = write_report(tmp_path / "new", runs, title="t").paths["html"].read_text()
+    captions = re.findall(r"<figcaption>([^<]*)</figcaption></figure>", shown)
+    names = ["Baseline (CE)", "+HL, c=0.5", "+HL, alpha=auto"]
+    assert captions == ["Image", "Label", *names, "HL map", "Errors"]
+    assert shown.count('class="zoom"') == 7 and old not in shown
+    assert "0<span" in shown and "one scale for all" in shown
+    (runs[2].folder / "pictures/town_1_err.png").unlink()
+    shown = write_report(tmp_path / "old", runs, title="t").paths["html"].read_text()
+    assert old in shown and "Errors</figcaption>" not in shown and "missing</div>" not in shown
 
 
 def bomb(side: int) -> bytes:
@@ -676,36 +709,47 @@ def everywhere(text: str, root: Path) -> dict:
     runs = [
         run(arm, seed, 0.4 + seed / 100, subject=text, title=text, iou={text: 0.3, "road": 0.4},
             classes=(text, "road"), palette=((1, 2, 3), (4, 5, 6)), pictures=("town",),
-            curves={f"loss{text}": [[1, 2.0], [2, 1.0]], f"{text}.loss": [[1, 2.0]]},
+            curves={f"loss{text}": [[1, 2.0], [2, 1.0]], f"{text}.loss": [[1, 2.0]],
+                    f"hl_{text}": [[1, 1.0], [2, 1.1]]},
             code=Code(text or "1", text, {text: text}), facts={text: text},
+            parts={text: Part(0.3, 0.4, 0.5, (text,))}, strength=Strength(1.01, dose=0.5),
             folder=root / "<i>" / arm, **said)
         for arm in ("baseline", "ce-scaled", "hl") for seed in (0, 1)
     ]  # fmt: skip
     for entry in runs:
-        for kind in ("image", "label", "pred", "hl"):
+        for kind in ("image", "label", "pred", "hl", "err"):
             picture(entry.folder / f"pictures/town_{kind}.png", width=4)
     names = {"baseline": text, "hl": text}
     return dict(entries=[*runs, failed("hl", 5, text, subject=text, title=text)], title=text,
                 notes=[text], command=text, arm_names=names, group=text)  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def harmless(tmp_path_factory) -> str:
+    """The page of a harmless name in every field."""
+    out = tmp_path_factory.mktemp("harmless")
+    report = write_report(out, **everywhere("harmless", out))
+    return report.paths["html"].read_text("utf-8")
+
+
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_name_from_outside_stays_text(text, tmp_path, recwarn):
+def test_a_name_from_outside_stays_text(text, harmless, tmp_path, recwarn):
     """In every field: the page has the tags that it has with a harmless name, Markdown none."""
-    harmless = write_report(tmp_path / "a", **everywhere("harmless", tmp_path))
     report = write_report(tmp_path / "b", **everywhere(text, tmp_path))
     raw = report.paths["html"].read_text("utf-8")
     Checker(raw)
-    page, known = Plain(raw), Plain(harmless.paths["html"].read_text("utf-8"))
+    page, known = Plain(raw), Plain(harmless)
     assert page.found <= known.found | {("defs",), ("path", "id", "d")}
     assert not any(name.startswith("on") for names in page.found for name in names[1:])
     if text.isprintable() and len(text) < 40:
         assert " ".join(text.split()) in " ".join(page.text.split())
     told = report.markdown
     told.encode()  # also what the terminal gets
-    assert "<" not in told and "\x1b" not in told and not re.search(r"(?<!\\)\[.*\]\(", told)
+    assert (
+        "<" not in told and "\x1b" not in told and not re.search(r"(?<!\\)\[[^\[\]]*\][(\[:]", told)
+    )
     assert not [line for line in told.splitlines() if re.match(r"[#>+~=]|\d+[.)]", line)]
-    table = told.split("\n\n")[0].splitlines()
+    table = told.split("\n\n")[1].splitlines()
     assert {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in table} == {9}
     json.loads(report.paths["json"].read_text("utf-8"))
     assert not [w for w in recwarn if "constrained" in str(w.message)]
@@ -723,6 +767,8 @@ def test_a_colour_is_three_whole_numbers_or_none(color, tmp_path):
     "more",
     [dict(curves={"loss": [[1, x], [2, -x], [x, 3]], "mIoU": [[1, x], [None, None]], "loss_a": []})
      for x in (1.7e308, float("nan"), float("inf"), 2**62)]
+    + [dict(strength=Strength(*[x] * 4, 9, x, x), parts={"thin": Part(x, x, x)})
+       for x in (1.7e308, 5e-324, float("nan"), 0.0)]
     + [dict(seconds_per_iter=1.7e308, peak_memory_mib=1.7e308, num_params=2**62),
        dict(seconds_per_iter=5e-324, peak_memory_mib=-1, num_params=-1)],
 )  # fmt: skip
