@@ -37,11 +37,9 @@ from torch import nn
 
 from core.arms import Value, auto_dose
 from core.errors import CannotConvert
+from core.measures import PUBLISHED_DOSE, Strength
 from core.schedule import schedulers
 
-# By kind of optimizer, over 40,000 iterations: alpha 0.01, SGD at 0.01 with momentum 0.9, mmseg's
-# PolyLR of power 0.9 down to 1e-4 (Tables 2 to 8); AdamW at 6e-5, 1,500 of warm-up (Table 11).
-PUBLISHED = {"SGD": 21.24, "Adam": 1.156}
 PAPER_ALPHA = 0.01
 # Those whose step does not grow with the gradient.
 _ADAPTIVE = ("Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop",
@@ -64,7 +62,7 @@ class Dose:
     @property
     def published(self) -> float:
         """The dose of the paper's trainings under this kind of optimizer."""
-        return PUBLISHED["Adam" if self.cancels else "SGD"]
+        return PUBLISHED_DOSE["Adam" if self.cancels else "SGD"]
 
     def at(self, alpha: float) -> float:
         """The dose that ``alpha`` gives."""
@@ -152,6 +150,17 @@ def _build(given: dict, cfg: Config, optimizer: Any, steps: int, epoch_length: i
     )
 
 
+def given(cfg: Config, epoch_length: int | None = None) -> Strength | None:
+    """What a run's config gives its HL branch: alpha and dose; None where it has no branch."""
+    model = cfg.model.get("student") or cfg.model
+    alpha = (model.get("hl") or {}).get("alpha")
+    if alpha is None:  # maps that another model wrote have none
+        return None
+    dose = dose_of(cfg, epoch_length)
+    return Strength(alpha=alpha) if dose is None else Strength(
+        alpha=alpha, dose=dose.at(alpha), published=dose.published)  # fmt: skip
+
+
 def alpha_for(cfg: Config, alpha: Value) -> float:
     """``alpha`` as a number: ``auto`` and ``auto@DOSE`` give what the dose takes.
 
@@ -160,7 +169,7 @@ def alpha_for(cfg: Config, alpha: Value) -> float:
     Raises:
         CannotConvert: the schedule's dose cannot be told, or no alpha gives the one asked for.
     """
-    asked = auto_dose(alpha, PUBLISHED["SGD"])
+    asked = auto_dose(alpha, PUBLISHED_DOSE["SGD"])
     if asked is None:
         return alpha  # what is no number is refused where it is used
     dose = dose_of(cfg)

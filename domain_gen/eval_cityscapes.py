@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     named = [domains.parse(name) for name in args.target or []]
     from mmengine.dist import is_main_process
 
+    from core.dose import given
     from core.engine.prepare import prepare
     from core.engine.run import evaluate
     from data.checked import with_checked_samples
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 verbose=args.verbose,
             )
             run = Result("domain_gen", net.network, target.name, net.arm, net.seed,
-                         title=target.title, facts=dict(source=net.source),
+                         title=target.title, facts=dict(source=net.source), strength=given(net.cfg),
                          command=command)  # fmt: skip
             if run := evaluate(cfg, net.path, run, reading=with_checked_samples):
                 miou = f"mIoU {100 * run.metrics.miou:.2f} %"

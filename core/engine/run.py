@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 import core.engine.metrics
 import core.engine.watching  # noqa: F401  (both register what core.engine.additions names)
 from core import result
+from core.dose import given
 from core.engine.checkpoint import checkpoints_in, iteration_of, load_checkpoint, weights_revision
 from core.engine.cli import note
 from core.engine.measuring import MOST, has_map, measure
@@ -71,7 +72,11 @@ def train(
     runner.named = dict(arm=run.arm, data=run.data)
     if cfg.get("train_dataloader") is None or cfg.get("train_cfg") is None:
         raise ConfigError("the config has no train_dataloader, or no train_cfg: nothing to train")
+    run = dataclasses.replace(run, strength=given(cfg))
+    _tell_dose(runner, run.strength)
     runner.train()
+    if "max_epochs" in cfg.train_cfg:
+        run = dataclasses.replace(run, strength=given(cfg, len(runner.train_dataloader)))
     if start := runner.identity["load_from"]:
         run = dataclasses.replace(run, facts=dict(run.facts, load_from=start))
     done = runner.iter
@@ -118,7 +123,7 @@ def evaluate(
     Args:
         cfg: from :func:`core.engine.prepare.prepare`; its test loader is what is evaluated on.
         checkpoint: of ours, or exported.
-        run: what the report calls this run: network, group, arm, seed, ...
+        run: what the report calls this run: network, group, arm, seed, ...; dose of the training.
         pictures: number of images to draw.
         reading: see :meth:`core.engine.runner.HLRunner.from_cfg`.
 
@@ -143,13 +148,16 @@ def _finish(
     work_dir, dataset = Path(runner.work_dir), loader.dataset
     miou = metrics["mIoU"] / 100 if metrics else None  # none without validation
     strength, parts = _measured(runner, loader) if metrics else (None, {})
+    if run.strength and strength:
+        of_training = dict(dose=run.strength.dose, published=run.strength.published)
+        strength = dataclasses.replace(strength, **of_training)
     stems = _draw(runner, dataset, work_dir / "pictures", pictures)
     iou = {k.removeprefix("IoU/"): _share(v) for k, v in metrics.items() if k.startswith("IoU/")}
     more = {k: metrics[k] for k in ("mDice", "mFscore") if k in metrics}
     run = dataclasses.replace(
         run,
         metrics=dataclasses.replace(run.metrics, miou=miou, iou=iou, more=more, parts=parts),
-        strength=strength,
+        strength=strength or run.strength,
         code=dataclasses.replace(result.this_code(), stack=versions()),
         device=device_name(),
         date=datetime.date.today().isoformat(),
@@ -159,6 +167,12 @@ def _finish(
     )
     result.write(run, work_dir)
     return run
+
+
+def _tell_dose(runner: HLRunner, given: Strength | None) -> None:
+    if given and given.dose is not None:
+        runner.tell(f"alpha {given.alpha:.4g} gives the HL branch a dose of {given.dose:.3g}, "
+                    f"published: {given.published:.3g}")  # fmt: skip
 
 
 def _measured(runner: HLRunner, loader: DataLoader) -> tuple[Strength | None, dict[str, Part]]:

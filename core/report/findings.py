@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from core.measures import PUBLISHED_DOSE
 from core.report.stats import Stat
-from core.report.strength import FLAT, PUBLISHED_DOSE, is_flat
+from core.report.strength import FLAT, is_flat
 from core.report.summary import Row, Table
-from core.report.words import Show, bounds, brief, mean, percent, plain, points
+from core.report.words import Show, bounds, brief, brief_two, mean, percent, plain, points
 from core.result import Code
 
 ENOUGH = 3  # seeds: with fewer an interval is too wide to tell anything
@@ -79,8 +80,10 @@ def _of_maps(rows: Sequence[Row]) -> list[str]:
     """How strong the maps were: a number, or that it cannot be told what they do."""
     strong, flat = [], []
     for row in rows:
-        gain, dose = (mean(row.strength.get(name)) for name in ("gain", "dose"))
-        figures = [f"hl_gain {plain(gain)}"] + ([f"dose {brief(dose)}"] if dose is not None else [])
+        gain, dose, paper = (mean(row.strength.get(k)) for k in ("gain", "dose", "published"))
+        figures = [f"hl_gain {plain(gain)}"]
+        if dose is not None and paper is not None:
+            figures += [f"dose {brief(dose)}, published: {brief_two(paper)}"]
         if is_flat(row):
             flat.append(f"{row.name} ({', '.join(figures)})")
         elif gain is not None and row.arm.kind.has_map:
@@ -90,8 +93,8 @@ def _of_maps(rows: Sequence[Row]) -> list[str]:
     whose = f"The map{'s' * (len(flat) > 1)} of {', '.join(flat)}"
     return [
         *strong,
-        f"{whose} {'were' if len(flat) > 1 else 'was'} nearly flat, the published dose is "
-        f"{PUBLISHED_DOSE:.0f}: the comparison cannot tell what hardness does.",
+        f"{whose} {'were' if len(flat) > 1 else 'was'} nearly flat: the comparison cannot tell "
+        "what hardness does.",
     ]
 
 
@@ -105,6 +108,7 @@ class Scope:
         iterations: fewest, ``None`` where it was not told.
         has_hl: whether an arm with a hardness map is compared.
         doses, gains: of the arm that stands for HL, a mean per subject that has one.
+        published: dose of the paper's trainings.
     """
 
     data: Sequence[str]
@@ -113,6 +117,7 @@ class Scope:
     has_hl: bool = True
     doses: Sequence[float] = ()
     gains: Sequence[float] = ()
+    published: float = PUBLISHED_DOSE["SGD"]
 
 
 def scope_of(table: Table) -> Scope | None:
@@ -133,6 +138,10 @@ def scope_of(table: Table) -> Scope | None:
         has_hl=any(row.arm.kind.has_map for row in compared),
         doses=[row.strength["dose"].mean for row in of_hl if "dose" in row.strength],
         gains=[row.strength["gain"].mean for row in of_hl if "gain" in row.strength],
+        published=next(
+            (row.strength["published"].mean for row in of_hl if "published" in row.strength),
+            PUBLISHED_DOSE["SGD"],
+        ),
     )
 
 
@@ -151,7 +160,7 @@ def reach(scope: Scope | None) -> str:
     parts = [setting]
     if scope.iterations:
         parts.append(f"{scope.iterations:,} iterations")
-    parts += [_at_dose(scope.doses)] if scope.doses else []
+    parts += [_at_dose(scope.doses, scope.published)] if scope.doses else []
     flat = [gain for gain in scope.gains if gain < FLAT]
     if scope.has_hl:
         parts.append(_map(scope.gains, flat))
@@ -173,10 +182,10 @@ def reach(scope: Scope | None) -> str:
     return "; ".join([f"{', '.join(parts)}: {verdict}", *limits]) + "."
 
 
-def _at_dose(doses: Sequence[float]) -> str:
-    if all(0.8 <= dose / PUBLISHED_DOSE <= 1.25 for dose in doses):
+def _at_dose(doses: Sequence[float], published: float) -> str:
+    if all(0.8 <= dose / published <= 1.25 for dose in doses):
         return "at the published dose"
-    return f"at dose {_range(doses, brief)} (published: {PUBLISHED_DOSE:.0f})"
+    return f"at dose {_range(doses, brief)} (published: {brief_two(published)})"
 
 
 def _map(gains: Sequence[float], flat: Sequence[float]) -> str:

@@ -12,20 +12,19 @@ from typing import TYPE_CHECKING
 
 from core.measures import Strength
 from core.report.stats import Stat
-from core.report.words import brief, mean, plain
+from core.report.words import brief, brief_two, mean, plain
 from core.result import Entry
 
 if TYPE_CHECKING:
     from core.report.summary import Row
 
-PUBLISHED_DOSE = 21.0  # SGD 0.01, momentum 0.9, poly 0.9, 40,000 iterations, alpha 0.01
 AUTHORS_GAIN = 2.3  # at the end of the authors' log of PSPNet-R101
 FLAT = 1.1  # a gain below it is that of a map that is nearly flat
-FIGURES = ("alpha", "dose", "gain", "contrast", "auc", "rank")  # fields of Strength
+FIGURES = ("alpha", "dose", "published", "gain", "contrast", "auc", "rank")  # of Strength
 HEAD = [
     "n",
     "α used",
-    f"dose (published: {PUBLISHED_DOSE:.0f})",
+    "dose (published)",
     f"hl_gain (authors: about {AUTHORS_GAIN})",
     "hl_contrast",
     "AUC",
@@ -33,7 +32,8 @@ HEAD = [
 ]
 CAPTION = (
     "Means over n seeds, on the validation images. Dose: what the training gave the HL branch, α "
-    "times the sum of its learning rates / (1 − momentum); none under Adam, where α cancels. "
+    "times the sum of its learning rates / (1 − momentum); under Adam, where α cancels, the sum of "
+    "its rates; in brackets that of the paper’s trainings under such an optimizer. "
     "hl_gain: hardness-weighted over plain cross-entropy, 1 for a flat map. hl_contrast: 99th over "
     "1st percentile of Z (Eq. 1), at most (1 + c) / c. AUC: how often a wrong pixel is rated "
     "harder than a right one, 0.5 by chance. Rank correlation: of hardness and cross-entropy."
@@ -59,12 +59,19 @@ def cells(row: Row) -> list[str]:
     return [
         str(n),
         brief(of["alpha"]),
-        brief(of["dose"]),
+        dose_text(of["dose"], of["published"]),
         plain(of["gain"]),
         _contrast(of["contrast"], row.arm.settings.get("c")),
         plain(of["auc"]),
         plain(of["rank"]),
     ]
+
+
+def dose_text(dose: float | None, published: float | None) -> str:
+    """A dose beside the published one."""
+    if dose is None or published is None:
+        return brief(dose)
+    return f"{brief(dose)} ({brief_two(published)})"
 
 
 def _contrast(value: float | None, c: object) -> str:
@@ -76,7 +83,9 @@ def _contrast(value: float | None, c: object) -> str:
 
 def figures(strength: Strength | None) -> dict[str, float | None]:
     """A run's figures as columns: ``alpha``, ``dose``, ``hl_gain``, ..."""
-    names = {name: name if name in ("alpha", "dose") else f"hl_{name}" for name in FIGURES}
+    plain_names = ("alpha", "dose", "published")
+    names = {name: name if name in plain_names else f"hl_{name}" for name in FIGURES}
+    names["published"] = "published_dose"
     return {column: getattr(strength, name, None) for name, column in names.items()}
 
 

@@ -48,6 +48,11 @@ def brief(value: float | None) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def brief_two(value: float) -> str:
+    """Two significant digits, for what is known no better: 21, 1.2."""
+    return f"{value:.2g}"
+
+
 def whole(value: float | None) -> str:
     """A whole number with its thousands set apart."""
     return NONE if value is None else f"{value:,.0f}"

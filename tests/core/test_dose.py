@@ -8,8 +8,9 @@ from mmengine.config import Config
 
 from core.configs import load_config
 from core.convert import to_hl
-from core.dose import PUBLISHED, alpha_for, dose_of
+from core.dose import alpha_for, dose_of, given
 from core.errors import CannotConvert
+from core.measures import PUBLISHED_DOSE as PUBLISHED
 from core.schedule import scale_schedule
 
 MODEL = dict(
@@ -108,6 +109,18 @@ def test_under_adam_alpha_cancels():
     assert alpha_for(cfg, "auto") == 0.01
     with pytest.raises(CannotConvert, match=r"hl_head\.lr_mult"):
         alpha_for(cfg, "auto@20")
+
+
+def test_what_a_config_gives_its_branch():
+    cfg, rates = SCHEDULES["rate of the heads"]
+    assert given(cfg) is None
+    found = given(to_hl(cfg, alpha=0.5))
+    assert found.alpha == 0.5 and found.published == PUBLISHED["SGD"]
+    assert found.dose == pytest.approx(0.5 * rates)
+    pair = Config(dict(cfg, model=dict(type="U2PL", student=to_hl(cfg, alpha=0.5).model)))
+    assert given(pair) == found
+    unknown = given(to_hl(Config(dict(model=MODEL)), alpha=0.5))
+    assert (unknown.alpha, unknown.dose) == (0.5, None)
 
 
 def test_rates_that_fall_from_layer_to_layer():

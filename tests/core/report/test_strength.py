@@ -94,8 +94,8 @@ def test_auto_arms_are_compared_with_each_other():
 # The map
 
 
-STRONG = Strength(1.9, 3.4, 0.81, -0.55, 101, 0.133, 21.0)
-FLAT = Strength(1.02, 1.1, 0.6, 0.1, 101, 0.01, 0.8)
+STRONG = Strength(1.9, 3.4, 0.81, -0.55, 101, 0.133, 21.0, 21.24)
+FLAT = Strength(1.02, 1.1, 0.6, 0.1, 101, 0.01, 0.8, 1.156)
 
 
 def test_the_map_is_a_table_with_means_over_seeds(tmp_path):
@@ -105,11 +105,21 @@ def test_the_map_is_a_table_with_means_over_seeds(tmp_path):
     table = summarize(runs)
     lines = [[cell.strip() for cell in line.strip("|").split("|")]
              for line in strength_table(table).splitlines()]  # fmt: skip
-    assert "dose (published: 21)" in lines[0] and "hl_gain (authors: about 2.3)" in lines[0]
+    assert "dose (published)" in lines[0] and "hl_gain (authors: about 2.3)" in lines[0]
     assert lines[2:] == [
-        ["The net", "Scale-matched CE", "3", "0.01", "0.8", "1.02", "1.10 of 11", "0.60", "0.10"],
-        ["", "+HL", "2", "0.133", "21", "2.00", "3.40 of 11", "0.81", "−0.55"],
-        ["", "+HL, c=0.5", "1", "0.133", "21", "1.90", "3.40 of 3", "0.81", "−0.55"],
+        [
+            "The net",
+            "Scale-matched CE",
+            "3",
+            "0.01",
+            "0.8 (1.2)",
+            "1.02",
+            "1.10 of 11",
+            "0.60",
+            "0.10",
+        ],
+        ["", "+HL", "2", "0.133", "21 (21)", "2.00", "3.40 of 11", "0.81", "−0.55"],
+        ["", "+HL, c=0.5", "1", "0.133", "21 (21)", "1.90", "3.40 of 3", "0.81", "−0.55"],
     ]
     assert strength_table(table) in to_markdown(table)
     assert "3.40 of 11" in page(table, tmp_path)
@@ -133,8 +143,8 @@ def test_a_flat_map_is_said_to_be_flat_and_a_strong_one_is_a_number():
     said = findings(summarize(runs + three("hl", FLAT)))["net"]
     assert said[-2:] == [
         "hl_gain of Collected HL: 1.90.",
-        "The maps of Scale-matched CE (hl_gain 1.02, dose 0.8), +HL (hl_gain 1.02, dose 0.8) were "
-        "nearly flat, the published dose is 21: the comparison cannot tell what hardness does.",
+        "The maps of Scale-matched CE (hl_gain 1.02, dose 0.8, published: 1.2), +HL (hl_gain 1.02, "
+        "dose 0.8, published: 1.2) were nearly flat: the comparison cannot tell what hardness does.",
     ]
     said = findings(summarize(three("baseline") + three("hl", STRONG)))["net"]
     assert said[-1] == "hl_gain of +HL: 1.90." and "flat" not in " ".join(said)
