@@ -143,8 +143,9 @@ def test_a_flat_map_is_said_to_be_flat_and_a_strong_one_is_a_number():
     said = findings(summarize(runs + three("hl", FLAT)))["net"]
     assert said[-2:] == [
         "hl_gain of Collected HL: 1.90.",
-        "The maps of Scale-matched CE (hl_gain 1.02, dose 0.8, published: 1.2), +HL (hl_gain 1.02, "
-        "dose 0.8, published: 1.2) were nearly flat: the comparison cannot tell what hardness does.",
+        "The maps of Scale-matched CE (hl_gain 1.02, dose 0.8, published: 1.2), +HL (hl_gain "
+        "1.02, dose 0.8, published: 1.2) were nearly flat: the comparison cannot tell what "
+        "hardness does.",
     ]
     said = findings(summarize(three("baseline") + three("hl", STRONG)))["net"]
     assert said[-1] == "hl_gain of +HL: 1.90." and "flat" not in " ".join(said)
