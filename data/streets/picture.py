@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from data.streets.renderer import render
-from data.streets.scene import DOMAINS, FEATURES, sample_scene
+from data.streets.scene import BESIDE, DOMAINS, ON_ROAD, sample_scene
 
 SPLITS: tuple[str, ...] = ("train", "val")
 
@@ -37,5 +37,6 @@ def generate(
     key = [seed, DOMAINS.index(domain), SPLITS.index(split), index]
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
     # Rare classes take turns, so that a small data set has them all.
-    scene = sample_scene(rng, domain, FEATURES[index % len(FEATURES)])
+    turns = [names[index % len(names)] for names in (ON_ROAD, BESIDE)]
+    scene = sample_scene(rng, domain, turns)
     return render(scene, size)

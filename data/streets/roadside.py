@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from data.streets.world import (
@@ -123,7 +125,7 @@ def _signpost(rng: np.random.Generator, scene: Scene, u: float, z: float) -> Non
     )  # fmt: skip
 
 
-def _poles(rng: np.random.Generator, scene: Scene) -> None:
+def _poles(rng: np.random.Generator, scene: Scene, signal: bool) -> None:
     street, look = scene.street, scene.look
     real = look.domain == "real"
     spacing = float(rng.uniform(16, 28))
@@ -138,7 +140,7 @@ def _poles(rng: np.random.Generator, scene: Scene) -> None:
                 Pole("lamp", sign * (street.half_width + 0.5), float(z), height,
                      0.085, -sign * float(height * 0.22), 0, look.pole)
             )  # fmt: skip
-    if street.crossing is not None and rng.random() < 0.85:
+    if street.crossing is not None and (rng.random() < 0.85 or signal):
         state = int(rng.integers(3))
         near = street.crossing - street.crossing_half - 2.2
         far = street.crossing + street.crossing_half + 1.2
@@ -173,11 +175,11 @@ def _poles(rng: np.random.Generator, scene: Scene) -> None:
             )  # fmt: skip
 
 
-def build_rows(rng: np.random.Generator, scene: Scene, feature: str | None) -> None:
+def build_rows(rng: np.random.Generator, scene: Scene, features: Collection[str]) -> None:
     """Fill both sides of the street, far beyond what can be told apart."""
     street, look = scene.street, scene.look
     real = look.domain == "real"
-    wall_side = pick(rng, (1, -1)) if feature == "wall" else 0
+    wall_side = pick(rng, (1, -1)) if "wall" in features else 0
     for sign in (1, -1):
         side = street.side(sign)
         line = street.property_line(sign)
@@ -214,11 +216,12 @@ def build_rows(rng: np.random.Generator, scene: Scene, feature: str | None) -> N
                 if street.crossing and abs(z - street.crossing) < street.crossing_half + 3:
                     continue
                 _tree(rng, scene, u, z, street_tree=True)
-    if rng.random() < 0.16:  # a rail between walkway and road
+    near = "fence" in features
+    if near or rng.random() < 0.16:  # a rail between walkway and road
         sign = pick(rng, (1, -1))
-        start = float(rng.uniform(7, 25))
-        _barrier(rng, scene, "fence", sign, street.half_width + 0.25, start, start + 12)
-    _poles(rng, scene)
+        start = float(rng.uniform(7, 12 if near else 25))
+        _barrier(rng, scene, "fence", sign, street.half_width + 0.25, start, start + 16)
+    _poles(rng, scene, "signal" in features)
     for _ in range(int(rng.integers(0, 5))):
         sign = pick(rng, (1, -1))
         color = pick(rng, ((66, 70, 68), (44, 72, 56), (150, 140, 60), (120, 118, 116)))

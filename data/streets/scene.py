@@ -6,6 +6,8 @@ Nothing here knows a pixel: `sample_scene` returns dataclasses in metres
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from data.streets import roadside, traffic
@@ -14,8 +16,11 @@ from data.streets.world import Camera, Scene, Side, Street, pick, vary
 
 DOMAINS: tuple[str, ...] = ("real", "game")
 
-# Classes too rare to be left to chance; `generate` asks for each in turn.
-FEATURES: tuple[str, ...] = ("train", "bus", "truck", "motorcycle", "rider", "wall")
+# Classes too rare to be left to chance: `generate` asks for one on the road and one beside it, each
+# in turn, and has them near enough that a small network learns them in minutes.
+ON_ROAD: tuple[str, ...] = ("train", "bus", "truck", "motorcycle", "rider")
+BESIDE: tuple[str, ...] = ("wall", "fence", "signal", "bicycle")
+FEATURES = (*ON_ROAD, *BESIDE)
 
 
 def _side(rng: np.random.Generator, domain: str) -> Side:
@@ -29,7 +34,7 @@ def _side(rng: np.random.Generator, domain: str) -> Side:
     return Side(strip, walk, setback, yard)
 
 
-def _street(rng: np.random.Generator, domain: str, rails: bool) -> Street:
+def _street(rng: np.random.Generator, domain: str, rails: bool, signal: bool) -> Street:
     real = domain == "real"
     lanes = 1 if rng.random() < (0.62 if real else 0.4) else 2
     lane_width = float(rng.uniform(2.9, 3.5) if real else rng.uniform(3.3, 3.9))
@@ -41,6 +46,7 @@ def _street(rng: np.random.Generator, domain: str, rails: bool) -> Street:
     if rng.random() < 0.5:
         curvature = float(pick(rng, (-1, 1)) * rng.uniform(0.0008, 0.006))
     crossing = float(rng.uniform(20, 55)) if rng.random() < 0.55 else None
+    crossing = float(rng.uniform(17, 26)) if signal else crossing
     centre = pick(rng, ("dashed", "dashed", "none", "solid") if real else ("double", "dashed"))
     return Street(
         half_width=half_width,
@@ -59,25 +65,25 @@ def _street(rng: np.random.Generator, domain: str, rails: bool) -> Street:
     )
 
 
-def sample_scene(rng: np.random.Generator, domain: str, feature: str | None = None) -> Scene:
+def sample_scene(rng: np.random.Generator, domain: str, features: Collection[str] = ()) -> Scene:
     """Draw one scene.
 
     Args:
         rng: the only source of chance; the same state gives the same scene.
         domain: "real" or "game".
-        feature: one of `FEATURES`, to be placed near and visible; None leaves all to chance.
+        features: of `FEATURES`, to be placed near and visible; all else is left to chance.
 
     Raises:
         ValueError: for an unknown domain or feature.
     """
     if domain not in DOMAINS:
         raise ValueError(f"unknown domain {domain!r}; known: {', '.join(DOMAINS)}")
-    if feature is not None and feature not in FEATURES:
-        raise ValueError(f"unknown feature {feature!r}; known: {', '.join(FEATURES)}")
+    if unknown := sorted(set(features) - set(FEATURES)):
+        raise ValueError(f"unknown feature {unknown[0]!r}; known: {', '.join(FEATURES)}")
     real = domain == "real"
     look = sample_look(rng, domain)
-    rails = feature == "train" or rng.random() < (0.16 if real else 0.1)
-    street = _street(rng, domain, bool(rails))
+    rails = "train" in features or rng.random() < (0.16 if real else 0.1)
+    street = _street(rng, domain, bool(rails), "signal" in features)
     lane = int(rng.integers(street.lanes))
     camera = Camera(
         u=(lane + 0.5) * street.lane_width + float(rng.normal(0, 0.2)),
@@ -90,6 +96,6 @@ def sample_scene(rng: np.random.Generator, domain: str, feature: str | None = No
     scene.skyline = int(pick(rng, (0, 0, 1) if real else (0, 1, 2, 2)))
     if real and rng.random() < 0.92:
         scene.bonnet = vary(rng, (46, 48, 52), 10, 3)
-    roadside.build_rows(rng, scene, feature)
-    traffic.populate(rng, scene, feature)
+    roadside.build_rows(rng, scene, features)
+    traffic.populate(rng, scene, features)
     return scene

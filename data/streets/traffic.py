@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def _cycle(
     return Cycle(kind, float(u), float(z), float(yaw), color, rider)
 
 
-def _feature(rng: np.random.Generator, scene: Scene, room: _Room, feature: str | None) -> None:
+def _feature(rng: np.random.Generator, scene: Scene, room: _Room, feature: str) -> None:
     """Put the asked-for class where it can be seen."""
     street, domain = scene.street, scene.look.domain
     lane = 0.5 * street.lane_width
@@ -101,7 +102,7 @@ def _feature(rng: np.random.Generator, scene: Scene, room: _Room, feature: str |
         scene.actors.append(large)
     elif feature in ("motorcycle", "rider"):
         kind = "motorcycle" if feature == "motorcycle" else "bicycle"
-        for _ in range(2 if kind == "bicycle" else 1):
+        for _ in range(2):
             u = float(rng.uniform(-0.2, 0.6)) * street.lane_width + street.lanes * lane
             z = float(rng.uniform(8, 19))
             yaw = float(rng.normal(0, 0.15))
@@ -109,6 +110,13 @@ def _feature(rng: np.random.Generator, scene: Scene, room: _Room, feature: str |
                 u, yaw = -lane, math.pi + yaw
             if room.take(u, z, 0.9, 2.2):
                 scene.actors.append(_cycle(rng, domain, kind, u, z, yaw, True))
+    elif feature == "bicycle":  # a row of them by the kerb
+        sign, z = pick(rng, (1, 1, -1)), float(rng.uniform(9, 16))
+        u = sign * (street.half_width + 0.9)
+        for k in range(int(rng.integers(3, 6))):
+            if room.take(u, z + 0.9 * k, 0.5, 0.6, 0.0):
+                turn = math.pi / 2 + float(rng.normal(0, 0.15))
+                scene.actors.append(_cycle(rng, domain, "bicycle", u, z + 0.9 * k, turn, False))
 
 
 def _moving(rng: np.random.Generator, scene: Scene, room: _Room) -> None:
@@ -215,10 +223,11 @@ def _people(rng: np.random.Generator, scene: Scene, room: _Room) -> None:
                 scene.actors.append(_cycle(rng, domain, kind, u, place, turn, False))
 
 
-def populate(rng: np.random.Generator, scene: Scene, feature: str | None) -> None:
+def populate(rng: np.random.Generator, scene: Scene, features: Collection[str]) -> None:
     """Add traffic and people to a street whose sides are built."""
     room = _Room()
-    _feature(rng, scene, room, feature)
+    for feature in features:
+        _feature(rng, scene, room, feature)
     _moving(rng, scene, room)
     _parked(rng, scene, room)
     _people(rng, scene, room)
