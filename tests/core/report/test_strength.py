@@ -169,8 +169,8 @@ CHANCE = "fewer than three seeds cannot tell a difference from chance"
          f"1.90): {CHANCE}; the paper's shortest schedule is 50 times as long."),
         (Scope(["cityscapes"], 12, 40_000, True, [21], [1.05, 2.3]),
          "12 seeds on cityscapes, 40,000 iterations, at the published dose, the map nearly flat in "
-         f"part (hl_gain 1.05 to 2.30): {REAL}, and due to hardness only where the map is not "
-         "flat."),
+         f"part (hl_gain 1.05 to 2.30): {REAL}, but tells nothing of hardness where the map "
+         "is flat."),
         (Scope([], 3), f"Three seeds, the strength of the map not measured: {REAL}."),
         (Scope(["camvid"], 1, None, False), f"One seed on camvid: {CHANCE}."),
         (None, ""),
@@ -199,5 +199,7 @@ def test_a_table_without_a_comparison_claims_nothing():
     assert scope_of(summarize([])) is None
     assert scope_of(summarize(three("hl", STRONG))) is None
     assert scope_of(summarize([*three("baseline"), failed])) is None
+    swept = [x for c in ("0.5", "1") for x in three(f"hl c={c}", FLAT)]
+    assert scope_of(summarize(three("baseline") + swept)).gains == pytest.approx([1.02, 1.02])
     rivals = scope_of(summarize(three("baseline") + three("focal")))
     assert rivals.seeds == 3 and not rivals.has_hl
