@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from core.measures import Strength
 from core.report.stats import Stat
-from core.report.words import brief, mean, plain
+from core.report.words import brief, mean, plain, whole
 from core.result import Entry
 
 if TYPE_CHECKING:
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 PUBLISHED_DOSE = 21.0  # SGD 0.01, momentum 0.9, poly 0.9, 40,000 iterations, alpha 0.01
 AUTHORS_GAIN = 2.3  # at the end of the authors' log of PSPNet-R101
 FLAT = 1.1  # a gain below it is that of a map that is nearly flat
-FIGURES = ("alpha", "dose", "gain", "contrast", "auc", "rank")  # fields of Strength
+FIGURES = ("alpha", "dose", "gain", "contrast", "auc", "rank", "images")  # fields of Strength
 HEAD = [
     "n",
+    "images",
     "α used",
     f"dose (published: {PUBLISHED_DOSE:.0f})",
     f"hl_gain (authors: about {AUTHORS_GAIN})",
@@ -32,8 +33,9 @@ HEAD = [
     "rank correlation",
 ]
 CAPTION = (
-    "Means over n seeds, on the validation images. Dose: what the training gave the HL branch, α "
-    "times the sum of its learning rates / (1 − momentum); none under Adam, where α cancels. "
+    "Means over n seeds, on that many validation images. Dose: what the training gave the HL "
+    "branch, α times the sum of its learning rates / (1 − momentum); none under Adam, where α "
+    "cancels. "
     "hl_gain: hardness-weighted over plain cross-entropy, 1 for a flat map. hl_contrast: 99th over "
     "1st percentile of Z (Eq. 1), at most (1 + c) / c. AUC: how often a wrong pixel is rated "
     "harder than a right one, 0.5 by chance. Rank correlation: of hardness and cross-entropy."
@@ -58,6 +60,7 @@ def cells(row: Row) -> list[str]:
     n = max((stat.n for stat in row.strength.values()), default=0)
     return [
         str(n),
+        whole(of["images"]),
         brief(of["alpha"]),
         brief(of["dose"]),
         plain(of["gain"]),

@@ -107,9 +107,20 @@ def test_the_map_is_a_table_with_means_over_seeds(tmp_path):
              for line in strength_table(table).splitlines()]  # fmt: skip
     assert "dose (published: 21)" in lines[0] and "hl_gain (authors: about 2.3)" in lines[0]
     assert lines[2:] == [
-        ["The net", "Scale-matched CE", "3", "0.01", "0.8", "1.02", "1.10 of 11", "0.60", "0.10"],
-        ["", "+HL", "2", "0.133", "21", "2.00", "3.40 of 11", "0.81", "−0.55"],
-        ["", "+HL, c=0.5", "1", "0.133", "21", "1.90", "3.40 of 3", "0.81", "−0.55"],
+        [
+            "The net",
+            "Scale-matched CE",
+            "3",
+            "101",
+            "0.01",
+            "0.8",
+            "1.02",
+            "1.10 of 11",
+            "0.60",
+            "0.10",
+        ],
+        ["", "+HL", "2", "101", "0.133", "21", "2.00", "3.40 of 11", "0.81", "−0.55"],
+        ["", "+HL, c=0.5", "1", "101", "0.133", "21", "1.90", "3.40 of 3", "0.81", "−0.55"],
     ]
     assert strength_table(table) in to_markdown(table)
     assert "3.40 of 11" in page(table, tmp_path)
