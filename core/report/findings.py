@@ -107,7 +107,8 @@ class Scope:
         seeds: fewest over the subjects, of those that the compared arms have in common.
         iterations: fewest, ``None`` where it was not told.
         has_hl: whether an arm with a hardness map is compared.
-        doses, gains: of the arm that stands for HL, a mean per subject that has one.
+        doses, gains: of the arm that stands for HL, or of all with a map; a mean per subject
+            that has one.
         published: dose of the paper's trainings.
     """
 
@@ -125,6 +126,7 @@ def scope_of(table: Table) -> Scope | None:
     name = table.leading("hl")
     arms = dict.fromkeys(str(row.arm) for row in table.rows)
     of_hl = [row for row in table.rows if str(row.arm) == name]
+    of_hl = of_hl or [row for row in table.rows if row.arm.kind.has_map]  # a sweep: all of it
     compared = of_hl or [row for row in table.rows if row.arm.kind.name not in
                          ("baseline", "sup-only")]  # fmt: skip
     seeds = [row.delta_baseline.n for row in compared if row.delta_baseline]
@@ -172,7 +174,7 @@ def reach(scope: Scope | None) -> str:
         verdict = "fewer than three seeds cannot tell a difference from chance"
     else:
         verdict = "a difference whose interval excludes 0 is more than chance here"
-        verdict += ", and due to hardness only where the map is not flat" if flat else ""
+        verdict += ", but tells nothing of hardness where the map is flat" if flat else ""
     limits = []
     if any(name.startswith("streets") for name in scope.data):
         limits.append("drawn scenes show that the software works, not that the method does")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from core.measures import Strength
 from core.report.stats import Stat
-from core.report.words import brief, brief_two, mean, plain
+from core.report.words import brief, brief_two, mean, plain, whole
 from core.result import Entry
 
 if TYPE_CHECKING:
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 AUTHORS_GAIN = 2.3  # at the end of the authors' log of PSPNet-R101
 FLAT = 1.1  # a gain below it is that of a map that is nearly flat
-FIGURES = ("alpha", "dose", "published", "gain", "contrast", "auc", "rank")  # of Strength
+FIGURES = ("alpha", "dose", "published", "gain", "contrast", "auc", "rank", "images")
 HEAD = [
     "n",
+    "images",
     "α used",
     "dose (published)",
     f"hl_gain (authors: about {AUTHORS_GAIN})",
@@ -31,9 +32,10 @@ HEAD = [
     "rank correlation",
 ]
 CAPTION = (
-    "Means over n seeds, on the validation images. Dose: what the training gave the HL branch, α "
-    "times the sum of its learning rates / (1 − momentum); under Adam, where α cancels, the sum of "
-    "its rates; in brackets that of the paper’s trainings under such an optimizer. "
+    "Means over n seeds, on that many validation images. Dose: what the training gave the HL "
+    "branch, α times the sum of its learning rates / (1 − momentum); under Adam, where α "
+    "cancels, the sum of its rates; in brackets that of the paper’s trainings under such an "
+    "optimizer. "
     "hl_gain: hardness-weighted over plain cross-entropy, 1 for a flat map. hl_contrast: 99th over "
     "1st percentile of Z (Eq. 1), at most (1 + c) / c. AUC: how often a wrong pixel is rated "
     "harder than a right one, 0.5 by chance. Rank correlation: of hardness and cross-entropy."
@@ -58,6 +60,7 @@ def cells(row: Row) -> list[str]:
     n = max((stat.n for stat in row.strength.values()), default=0)
     return [
         str(n),
+        whole(of["images"]),
         brief(of["alpha"]),
         dose_text(of["dose"], of["published"]),
         plain(of["gain"]),

@@ -33,7 +33,7 @@ def test_three_rows_one_table_and_an_export(call, jobs_here, camvid, tmp_path, r
     rows = list(csv.DictReader((tmp_path / "results.csv").open()))
     assert [row["arm"] for row in rows] == ["sup-only", "baseline", "hl"]
     page = (tmp_path / "index.html").read_text()
-    assert "U²PL + HL" in page and "http" not in re.sub(r"http://www.w3.org\S*", "", page)
+    assert "U²PL + HL" in page and "://" not in re.sub(r"http://www.w3.org\S*", "", page)
 
     work_dir = tmp_path / "1_2_balanced" / "hl-seed0"
     assert len((work_dir / "labeled.txt").read_text().split()) == 3

@@ -672,7 +672,9 @@ def test_code_that_made_the_runs_is_told(results, tmp_path):
     other = run("ce-scaled", 2, 0.4, code=Code("0.5.0", "ffff-dirty"))
     report = write_report(tmp_path, [*results, other], title="t")
     words = "pixel-hardness 0.5.0 (1a2b3c), "
-    assert words in Checker(report.paths["html"].read_text()).text and words in report.markdown
+    page = Checker(report.paths["html"].read_text()).text
+    assert words in page and words in report.markdown
+    assert "several: pixel-hardness 0.5.0 (1a2b3c), pixel-hardness 0.5.0 (ffff-dirty)" in page
     care = "The runs of net differ in code: 0.5.0 1a2b3c, 0.5.0 ffff-dirty."
     assert care in report.markdown
 

@@ -111,6 +111,7 @@ def test_the_map_is_a_table_with_means_over_seeds(tmp_path):
             "The net",
             "Scale-matched CE",
             "3",
+            "101",
             "0.01",
             "0.8 (1.2)",
             "1.02",
@@ -118,8 +119,8 @@ def test_the_map_is_a_table_with_means_over_seeds(tmp_path):
             "0.60",
             "0.10",
         ],
-        ["", "+HL", "2", "0.133", "21 (21)", "2.00", "3.40 of 11", "0.81", "−0.55"],
-        ["", "+HL, c=0.5", "1", "0.133", "21 (21)", "1.90", "3.40 of 3", "0.81", "−0.55"],
+        ["", "+HL", "2", "101", "0.133", "21 (21)", "2.00", "3.40 of 11", "0.81", "−0.55"],
+        ["", "+HL, c=0.5", "1", "101", "0.133", "21 (21)", "1.90", "3.40 of 3", "0.81", "−0.55"],
     ]
     assert strength_table(table) in to_markdown(table)
     assert "3.40 of 11" in page(table, tmp_path)
@@ -180,8 +181,8 @@ CHANCE = "fewer than three seeds cannot tell a difference from chance"
          f"1.90): {CHANCE}; the paper's shortest schedule is 50 times as long."),
         (Scope(["cityscapes"], 12, 40_000, True, [21], [1.05, 2.3]),
          "12 seeds on cityscapes, 40,000 iterations, at the published dose, the map nearly flat in "
-         f"part (hl_gain 1.05 to 2.30): {REAL}, and due to hardness only where the map is not "
-         "flat."),
+         f"part (hl_gain 1.05 to 2.30): {REAL}, but tells nothing of hardness where the map "
+         "is flat."),
         (Scope([], 3), f"Three seeds, the strength of the map not measured: {REAL}."),
         (Scope(["camvid"], 1, None, False), f"One seed on camvid: {CHANCE}."),
         (None, ""),
@@ -210,5 +211,7 @@ def test_a_table_without_a_comparison_claims_nothing():
     assert scope_of(summarize([])) is None
     assert scope_of(summarize(three("hl", STRONG))) is None
     assert scope_of(summarize([*three("baseline"), failed])) is None
+    swept = [x for c in ("0.5", "1") for x in three(f"hl c={c}", FLAT)]
+    assert scope_of(summarize(three("baseline") + swept)).gains == pytest.approx([1.02, 1.02])
     rivals = scope_of(summarize(three("baseline") + three("focal")))
     assert rivals.seeds == 3 and not rivals.has_hl
