@@ -266,6 +266,18 @@ def test_an_evaluation_measures_what_the_training_did(finished, config, tmp_path
     assert not list((tmp_path / "b/pictures").glob("*_hl.png"))
 
 
+def test_the_weights_that_are_validated_are_measured(config, tmp_path):
+    """Averaged ones, which a hook puts in for the validation and into the checkpoint."""
+    cfg = config(tmp_path)
+    cfg.train_cfg.max_iters = 10
+    cfg.custom_hooks = [dict(type="EMAHook")]
+    result = run.train(cfg, RUN, pictures=0)
+    thin = result.metrics.parts["thin"]
+    iou = [result.metrics.iou[name] for name in thin.classes]
+    assert thin.miou == pytest.approx(np.mean(iou), abs=1e-6)
+    assert result.curves["hl_gain"][-1] == [10, result.strength.gain]
+
+
 def test_a_run_that_cannot_be_measured_says_so(finished, config, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(run, "measure", lambda *_, **__: 1 / 0)
     found = run.evaluate(config(tmp_path), finished[0] / "iter_12.pth", RUN, pictures=0)
