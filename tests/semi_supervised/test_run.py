@@ -93,7 +93,8 @@ def test_result_pictures_and_export(finished, u2pl_config, tiny_config, tmp_path
     work_dir, result = finished
     (stem,) = result.pictures
     names = {p.name for p in (work_dir / "pictures").iterdir()}
-    assert names == {f"{stem}_{kind}.png" for kind in ("image", "label", "pred", "hl")}
+    assert names == {f"{stem}_{kind}.png" for kind in ("image", "label", "pred", "err", "hl")}
+    assert result.strength.images and result.strength.alpha == 0.01
     assert 0 <= result.metrics.miou <= result.metrics.best_miou <= 1
 
     source = work_dir / "iter_12.pth"
