@@ -179,7 +179,6 @@ def build_rows(rng: np.random.Generator, scene: Scene, features: Collection[str]
     """Fill both sides of the street, far beyond what can be told apart."""
     street, look = scene.street, scene.look
     real = look.domain == "real"
-    wall_side = pick(rng, (1, -1)) if "wall" in features else 0
     for sign in (1, -1):
         side = street.side(sign)
         line = street.property_line(sign)
@@ -194,8 +193,8 @@ def build_rows(rng: np.random.Generator, scene: Scene, features: Collection[str]
             else:
                 _house_row(rng, scene, sign, z0, z1, 0.92 if real else 0.8)
                 kinds = ("fence", "wall", "hedge", "none") if side.setback else ("none",)
-            if wall_side == sign and number == 0:
-                _barrier(rng, scene, "wall", sign, line + 0.05, max(z0, 6.0), min(z1, 45.0))
+            if "wall" in features and number == 0:
+                _barrier(rng, scene, "wall", sign, line + 0.05, max(z0, 4.0), min(z1, 45.0))
             else:
                 _edge(rng, scene, sign, max(z0, 3.0), z1, kinds)
             if side.setback > 2 and not park:
