@@ -112,7 +112,7 @@ def _feature(rng: np.random.Generator, scene: Scene, room: _Room, feature: str) 
                 scene.actors.append(_cycle(rng, domain, kind, u, z, yaw, True))
     elif feature == "bicycle":  # a row of them by the kerb
         sign, z = pick(rng, (1, 1, -1)), float(rng.uniform(9, 16))
-        u = sign * (street.half_width + 0.9)
+        u = sign * (street.half_width + (-0.7 if street.parking else 0.9))
         for k in range(int(rng.integers(3, 6))):
             if room.take(u, z + 0.9 * k, 0.5, 0.6, 0.0):
                 turn = math.pi / 2 + float(rng.normal(0, 0.15))

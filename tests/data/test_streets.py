@@ -177,9 +177,12 @@ def test_a_house_stands_beside_the_road(plain: Scene) -> None:
 
 @pytest.mark.parametrize("feature", FEATURES)
 def test_features_are_visible(feature: str) -> None:
-    wanted = {"train": 31, "bus": 28, "truck": 27, "motorcycle": 32, "rider": 25, "wall": 12}
-    labels = render(sample_scene(rng(1), "real", feature), (384, 192))[1]
-    assert (labels == wanted[feature]).sum() >= 20
+    """In most scenes: now and then a van stands before it."""
+    wanted = {"train": 31, "bus": 28, "truck": 27, "motorcycle": 32, "rider": 25, "wall": 12,
+              "fence": 13, "signal": 19, "bicycle": 33}  # fmt: skip
+    scenes = (sample_scene(rng(seed), "real", [feature]) for seed in range(5))
+    seen = [(render(scene, (384, 192))[1] == wanted[feature]).sum() for scene in scenes]
+    assert sum(count >= 50 for count in seen) >= 4, seen
 
 
 def test_bad_arguments_are_named() -> None:
