@@ -169,7 +169,8 @@ main_line(main)
 
 @pytest.mark.slow
 def test_two_processes_have_one_network(config, told_by, tmp_path):
-    """Their running statistics are one: a resume is exact, what is measured is what is saved."""
+    """Their running statistics are one: a resume is exact, what is measured is what is saved. One
+    result is written. (That they share one gradient: tests/core/test_distributed.py.)"""
     (tmp_path / "two.py").write_text(TWO)
     for name, folder in (("whole", "whole"), ("dies", "cut"), ("resumed", "cut")):
         cfg = config(tmp_path / folder, {"train_cfg.max_iters": 6})
@@ -188,7 +189,8 @@ def test_two_processes_have_one_network(config, told_by, tmp_path):
     whole, resumed = (load_checkpoint(tmp_path / d / "iter_6.pth") for d in ("whole", "cut"))
     for key, value in whole["state_dict"].items():
         assert torch.equal(resumed["state_dict"][key], value), key
+    assert len(whole["random_states"]) == 2
     told = told_by(tmp_path / "whole")
-    assert told == told_by(tmp_path / "cut")
+    assert told == told_by(tmp_path / "cut") and told["iterations"] == 6
     alone = run.test(config(tmp_path / "alone"), tmp_path / "whole/iter_6.pth")
     assert alone["mIoU"] / 100 == pytest.approx(told["metrics"]["miou"], abs=1e-9)
