@@ -7,7 +7,7 @@ import pytest
 
 @pytest.mark.slow
 def test_a_handful_of_each_part_holds(finish):
-    few = ("--kills", 1, "--inputs", 10, "--few", 1)
+    few = ("--kills", 1, "--inputs", 5, "--few", 1)
     code, out, err = finish("tests/drill.py", *few, "--seed", 1)
     assert code == 0, f"{out}\n{err}"
     assert "everything held" in out and re.search(r"tried +held", out)

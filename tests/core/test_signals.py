@@ -109,9 +109,14 @@ def test_a_forked_process_leaves_signals_to_its_parent(program):
     assert process.wait(20) == 7
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-@pytest.mark.parametrize("script", ["fully_supervised/train.py x.py", "-m core.export x y",
-                                    "-m fully_supervised.run_all --list"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("number", "script"),
+    [
+        (signal.SIGINT, "fully_supervised/train.py x.py"),
+        (signal.SIGHUP, "-m core.export x y"),
+        (signal.SIGINT, "-m fully_supervised.run_all --list"),
+    ],
+)
 def test_imports_of_a_script_end_in_a_line(number, script, command):
     process = command(f"-X importtime {script}")
     for line in process.stderr:

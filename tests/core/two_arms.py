@@ -1,9 +1,11 @@
-"""Run by torchrun from test_distributed.py: three steps of every config that is named, one image a
-process; DDP refuses the second of a model that left a parameter without a gradient.
+"""Run by torchrun from test_distributed.py: two steps of every config that is named on every
+batch, one image a process; DDP refuses the second of a model that left a parameter without a
+gradient.
 
 Prints, from the first process, how many parameters have a gradient that both processes share.
 """
 
+import itertools
 import sys
 
 import torch
@@ -20,13 +22,13 @@ import core.segmentors  # noqa: F401  (these register)
 register_all_modules()
 dist.init_process_group("gloo")
 rank = dist.get_rank()
-images, samples = torch.load(sys.argv[1], weights_only=False)  # written by the test
-for path in sys.argv[2:]:
+batches = torch.load(sys.argv[1], weights_only=False)  # written by the test
+for path, (images, samples) in itertools.product(sys.argv[2:], batches):
     torch.manual_seed(0)
     model = MODELS.build(Config.fromfile(path).model)
     model.init_weights()
     model = MMDistributedDataParallel(model.train(), device_ids=None, broadcast_buffers=False)
-    for _ in range(3):
+    for _ in range(2):
         model.zero_grad()
         losses = model(images[rank : rank + 1], samples[rank : rank + 1], mode="loss")
         sum(value for key, value in losses.items() if "loss" in key).backward()

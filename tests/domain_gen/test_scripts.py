@@ -242,13 +242,14 @@ def test_one_machine_of_two_writes_the_report(rank, call, monkeypatch, sequences
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_figures_of_one(trained, finish, cityscapes):
+def test_two_processes_give_the_figures_of_one(trained, call, finish, cityscapes):
     """Three images on two processes: none is counted twice; one process writes and prints."""
     torchrun = f"-m torch.distributed.run --standalone --nproc_per_node=2 {EVALUATE}"
     found = []
-    for script, flags in ((EVALUATE, []), (torchrun, ["--launcher", "pytorch"])):
-        code, out, err = finish(script, trained[1], *flags, "--target", "cityscapes@64x32",
-                                "--data-root", f"cityscapes={cityscapes}")  # fmt: skip
+    for start, script, flags in ((call, EVALUATE, []),
+                                 (finish, torchrun, ["--launcher", "pytorch"])):  # fmt: skip
+        code, out, err = start(script, trained[1], *flags, "--target", "cityscapes@64x32",
+                               "--data-root", f"cityscapes={cityscapes}")  # fmt: skip
         assert code == 0, err
         assert out.count("page: ") == 1
         place = trained[1] / "targets/cityscapes-64x32/result.json"

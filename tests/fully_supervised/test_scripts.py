@@ -37,7 +37,7 @@ class Sources(HTMLParser):
 
 
 @pytest.mark.slow
-def test_run_all_compares_resumes_and_reports(command, call, camvid, tmp_path, refused):
+def test_run_all_compares_resumes_and_reports(command, call, jobs_here, camvid, tmp_path, refused):
     """Cut by SIGINT, started again, finished, skipped: the whole life of an experiment."""
     arguments = ("--data", "camvid", "--data-root", camvid, "--max-iters", 8, "--seeds", 0,
                  "--only", "ocrnet_r18-w16", "--out", tmp_path, "--jobs", 2,

@@ -138,6 +138,7 @@ def test_two_processes_agree_with_the_published_algorithm():
 def test_two_processes_train_one_model(u2pl_config, tmp_path):
     """torchrun: one bank, one student, one teacher."""
     cfg = u2pl_config(tmp_path / "two")
+    cfg.train_cfg.val_interval = 12
     cfg.launcher = "pytorch"
     cfg.dump(tmp_path / "config.py")
     script = tmp_path / "script.py"
