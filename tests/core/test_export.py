@@ -120,3 +120,12 @@ def test_a_config_of_the_user_is_not_overwritten(tmp_path):
     assert export_checkpoint(tmp_path / "x.pth", tmp_path / "y.pth") == 1
     with pytest.raises(CheckpointError, match="is plain already"):
         export_checkpoint(tmp_path / "y.pth", tmp_path / "z.pth")
+
+
+def test_features_out_of_a_package_are_left_out(root):
+    """Plain mmseg does not know where they lie; the layout of memory is of a training."""
+    cfg = load_config(root / "fully_supervised/configs/deeplabv3plus_lite0.py")
+    plain = plain_config(prepare(with_weighting(cfg, Arm.parse("hl alpha=auto")), work_dir="x"))
+    assert plain.model.backbone.type == "TIMMBackbone" and not plain.model.backbone.pretrained
+    assert plain.model.backbone.init_cfg is None
+    assert "wheel://" not in plain.pretty_text and "ChannelsLast" not in plain.pretty_text

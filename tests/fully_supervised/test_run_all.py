@@ -50,6 +50,25 @@ def test_arms_that_must_be_refused_are_not_planned(parsed):
         plans.plans(parsed("--only", "ade20k/mask2former_swin-t", "--arms", "hl"))
 
 
+def test_rows_for_a_laptop_have_the_published_dose_and_the_papers_have_its_alpha(parsed):
+    def arms(*flags):
+        return [str(run.arm) for run in plans.plans(parsed(*flags, "--seeds", 0))[0].runs]
+
+    auto = ["baseline", "ce-scaled alpha=auto", "hl alpha=auto"]
+    assert arms() == auto and arms("--data", "camvid") == auto
+    assert arms("--data", "camvid", "--table", 6) == [
+        "baseline", "balanced", "ohem", "focal", *auto[1:]]  # fmt: skip
+    doses = [*auto[:2], "hl alpha=auto@2", "hl alpha=auto", "hl alpha=auto@200",
+             "hl alpha=auto@2000"]  # fmt: skip
+    assert arms("--data", "camvid", "--sweep", "alpha") == doses
+    assert arms("--data", "camvid", "--table", 8) == doses
+    assert arms("--data", "camvid", "--table", 7)[2:] == [
+        "hl c=0.01 alpha=auto", "hl alpha=auto", "hl c=0.5 alpha=auto"]  # fmt: skip
+    assert arms("--data", "camvid", "--arms", "hl") == ["hl"]  # as it is asked for
+    assert arms("--table", 6, "--only", "cityscapes/pspnet_r18")[-2:] == ["ce-scaled", "hl"]
+    assert "hl alpha=0.001" in arms("--table", 8)
+
+
 def test_a_dry_run_says_what_a_row_trains(parsed, monkeypatch):
     monkeypatch.setenv("GPUS", "1")
     (plan,) = plans.plans(parsed("--only", "cityscapes/upernet_r18"))
@@ -60,7 +79,7 @@ def test_a_dry_run_says_what_a_row_trains(parsed, monkeypatch):
     (plan,) = plans.plans(parsed("--only", "cityscapes/upernet_r18", "--max-iters", "9"))
     assert plan.runs[0].note.startswith("cut to 9 iterations; whole: 160,000")
     (plan,) = plans.plans(parsed("--data", "camvid"))
-    assert plan.runs[0].note.startswith("800 iterations; batch and learning rate as config")
+    assert plan.runs[0].note.startswith("1,500 iterations; batch and learning rate as config")
 
 
 def test_a_table_is_its_rows_in_its_arms(parsed):
@@ -86,7 +105,7 @@ def test_one_row_is_of_its_data_set_with_its_figures(parsed):
     assert {run.group for run in plan.runs} == {"camvid"}
     assert {run.work_dir.parent.name for run in plan.runs} == {"ade20k-pspnet_r50"}
     assert "ade20k/pspnet_r50" not in plan.published  # figures of another data set
-    assert {run.asked for run in plan.runs} == {800}
+    assert {run.asked for run in plan.runs} == {1500}
 
 
 def test_sweeps_are_the_papers_values_for_any_row(parsed):

@@ -9,9 +9,11 @@ from mmseg.registry import DATASETS, MODELS
 import core.engine.run  # noqa: F401  (registers what prepare() names)
 from core.arms import Arm, Asked
 from core.configs import fit_norm, load_config
+from core.dose import given
 from core.engine.additions import training_loader
 from core.engine.prepare import prepare
 from core.errors import CannotConvert, ConfigError
+from core.measures import PUBLISHED_DOSE
 from data import registry
 from data.splits import Split, partition
 from semi_supervised.u2pl.arms import arm_and_settings
@@ -260,6 +262,7 @@ def test_ohem_is_the_baseline_already(of_camvid):
     [
         (None, [], "hl"),
         (None, ["hl.c=0.5"], "hl c=0.5"),
+        (None, ["hl.alpha=auto@20"], "hl alpha=auto@20"),
         (None, ["hl.weighting=ce-scaled", "hl.alpha=1"], "ce-scaled alpha=1"),
         ("hl alpha=1", ["hl.c=0.5"], "hl c=0.5 alpha=1"),
         ("collected", ["hl.c=0.5", "hl.alpha=1"], "collected c=0.5"),
@@ -274,6 +277,17 @@ def test_flags_and_settings_make_one_arm(root, arm, overrides, want):
     if made.kind.name in ("hl", "ce-scaled"):
         values = dict(made.settings, weighting=made.kind.name)
         assert vars(settings.hl) == values
+
+
+def test_auto_is_by_the_schedule_of_the_settings(root, of_camvid):
+    """Poly to 0 over the iterations, heads at ten times the rate, momentum 0.9."""
+    cfg = of_camvid("hl alpha=auto", max_iters=50)
+    alpha = cfg.model.student.hl.alpha
+    lr = cfg.optim_wrapper.optimizer.lr
+    assert cfg.optim_wrapper.paramwise_cfg.custom_keys.head.lr_mult == 10
+    rates = sum(10 * lr * (1 - i / 49) ** 0.9 for i in range(50)) / 0.1
+    assert alpha * rates == pytest.approx(PUBLISHED_DOSE["SGD"], rel=1e-3)
+    assert given(cfg).dose == pytest.approx(PUBLISHED_DOSE["SGD"], rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_a_base_is_completed_and_values_are_overridden(configs):
     assert s.dataset.train.crop.size == (64, 96) and s.hl.weighting == "ce-scaled"
     assert s.trainer.optimizer.kwargs.lr == 0.001
     assert s.trainer.contrastive.num_queries == base.trainer.contrastive.num_queries
-    assert s.net.config == str(configs / "deeplabv3plus_r18-w16.py")
+    assert s.net.config == str(configs / "deeplabv3plus_lite0.py")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_base_is_completed_and_values_are_overridden(configs):
         ("hl.normalize=pixel", "hl.normalize must be one of image, batch; got 'pixel'"),
         ("hl.ignored=drop", "hl.ignored must be one of exclude, include; got 'drop'"),
         ("hl.c=0", "hl.c must be > 0; got 0"),
-        ("hl.alpha=-1", "hl.alpha must be 0 or more"),
+        ("hl.alpha=-1", "hl.alpha must be >= 0, auto"),
         ("net.ema_decay=.nan", "net.ema_decay must be from 0 to 1; got nan"),
         ("net.rep_planes=0", "net.rep_planes must be from 1 to 100000"),
         ("net.aux_loss.loss_weight=.inf", "net.aux_loss.loss_weight must be 0 or more; got inf"),
