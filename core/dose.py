@@ -30,6 +30,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
@@ -124,7 +125,8 @@ def _stand_in(cfg: Config) -> tuple[nn.Module, nn.Parameter]:
         str(kind.get("type", "")).rpartition(".")[2] or "None", (nn.Module,), {}
     )()
     model.hl_head = nn.Module()
-    model.hl_head.conv_seg = nn.Conv2d(1, 1, 1, bias=False)
+    model.hl_head.conv_seg = nn.Module()
+    model.hl_head.conv_seg.weight = nn.Parameter(torch.zeros(1))  # draws no random number
     return model, model.hl_head.conv_seg.weight
 
 
@@ -153,7 +155,8 @@ def _build(given: dict, cfg: Config, optimizer: Any, steps: int, epoch_length: i
 def given(cfg: Config, epoch_length: int | None = None) -> Strength | None:
     """What a run's config gives its HL branch: alpha and dose; None where it has no branch."""
     model = cfg.model.get("student") or cfg.model
-    alpha = (model.get("hl") or {}).get("alpha")
+    hl = model.get("hl")
+    alpha = hl.get("alpha") if isinstance(hl, dict) else None
     if alpha is None:  # maps that another model wrote have none
         return None
     dose = dose_of(cfg, epoch_length)

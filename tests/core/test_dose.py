@@ -80,6 +80,14 @@ def test_auto_gives_the_published_dose_on_any_schedule(name):
     assert cfg.model.type == "EncoderDecoder" and "hl" not in cfg.model
 
 
+def test_to_ask_draws_no_random_number():
+    """A run asks before its weights are drawn: those of the baseline of the same seed."""
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    dose_of(SCHEDULES["rate of the heads"][0])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_the_sum_is_that_of_the_steps_that_sgd_takes():
     """A constant gradient moves a weight by the dose, less what momentum has not repeated yet."""
     weight = torch.zeros(1, dtype=torch.float64, requires_grad=True)
