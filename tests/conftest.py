@@ -20,6 +20,7 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
 from mmengine.structures import PixelData
 from mmengine.visualization import Visualizer
 from mmseg.registry import HOOKS, MODELS
@@ -57,8 +58,11 @@ def root() -> Path:
 
 @pytest.fixture(autouse=True)
 def _quiet():
-    """mmengine logs every initialised parameter."""
+    """mmengine logs every initialised parameter; and a test that starts scripts as processes of
+    their own leaves no scope."""
     logging.disable(logging.INFO)
+    if DefaultScope.get_current_instance() is None:
+        DefaultScope.get_instance("mmseg", scope_name="mmseg")
     yield
     logging.disable(logging.NOTSET)
 

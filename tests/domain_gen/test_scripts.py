@@ -231,7 +231,7 @@ def test_one_machine_of_two_writes_the_report(rank, call, monkeypatch, sequences
         0.4,
         source="camvid:day",
         iterations=2,
-        network="deeplabv3plus_r18-w16",
+        network="deeplabv3plus_lite0",
     )
     monkeypatch.setattr(sweep, "run_jobs", lambda jobs, at_once=None: {})
     code, out, err = call("domain_gen/run_all.py", "--source", "camvid:day", "--arms", "hl",

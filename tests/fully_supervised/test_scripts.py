@@ -58,7 +58,7 @@ def test_run_all_compares_resumes_and_reports(command, call, jobs_here, camvid, 
     assert "OCRNet, ResNet-18 at quarter width" in out and "+HL" in out
     rows = list(csv.DictReader((tmp_path / "camvid/results.csv").open()))
     assert len(rows) == 3
-    assert {row["arm"] for row in rows} == {"baseline", "ce-scaled", "hl"}
+    assert {row["arm"] for row in rows} == {"baseline", "ce-scaled alpha=auto", "hl alpha=auto"}
     page = Sources()
     page.feed((tmp_path / "camvid/index.html").read_text())
     assert page.found and all(s.startswith(("data:", "#")) for s in page.found)

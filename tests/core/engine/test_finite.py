@@ -1,5 +1,6 @@
 """What is not finite is not saved, and can be looked at again."""
 
+import copy
 import re
 
 import pytest
@@ -36,7 +37,7 @@ def config(tiny_config, tiny_data, fresh_mmengine):
     def make(work_dir, hooks=(), **options):
         fresh_mmengine()
         cfg = tiny_config()
-        cfg.merge_from_dict({**tiny_data, **options})
+        cfg.merge_from_dict({**copy.deepcopy(tiny_data), **options})
         cfg.custom_hooks = list(hooks)
         return prepare(cfg, work_dir=work_dir, title="tiny", seed=0)
 
