@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from core.arms import KINDS, VARIANTS
 from core.report.findings import ENOUGH
-from core.report.summary import Row
+from core.report.rows import Row
 from core.report.words import printable
 
 # Matplotlib knows no CSS variables: it draws in stand-in colours, replaced in the text of the SVG.

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.measures import PUBLISHED_DOSE
+from core.report.rows import Row
 from core.report.stats import Stat
 from core.report.strength import FLAT, is_flat
-from core.report.summary import Row, Table
+from core.report.summary import Table
 from core.report.words import Show, bounds, brief, brief_two, mean, percent, plain, points
 from core.result import Code
 

@@ -26,9 +26,10 @@ from core.report.findings import (
     warnings,
 )
 from core.report.pictures import class_colors
+from core.report.rows import Row
 from core.report.stats import Stat
 from core.report.style import CSS, POLICY, SCRIPT
-from core.report.summary import Row, Table
+from core.report.summary import Table
 from core.report.words import (
     NONE,
     bounds,

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from core.measures import Metrics, Part
+from core.report.rows import PartRow, Row
 from core.report.stats import Stat
 from core.report.words import percent, with_interval, with_std
 from core.result import Entry, finite
-
-if TYPE_CHECKING:
-    from core.report.summary import Row
 
 OVERALL = "overall"
 # In the order of the tables; a name that is not here stands below them as it is.
@@ -29,18 +26,6 @@ CAPTION = (
     "connected ones of under 0.1 % of the image. Thin classes: the third of the classes that lies "
     "most at boundaries. In brackets: share of the pixels, which may overlap."
 )
-
-
-@dataclass(frozen=True)
-class PartRow:
-    """An arm on a part of the pixels; differences to the baseline are paired by seed."""
-
-    miou: Stat | None
-    accuracy: Stat | None
-    delta_miou: Stat | None
-    delta_accuracy: Stat | None
-    share: Stat | None  # of all valid pixels
-    classes: tuple[str, ...]  # that it is of, none: all
 
 
 class Group(NamedTuple):

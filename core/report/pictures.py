@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from core.report.images import BadPicture, embed
-from core.report.summary import Row, Table
+from core.report.rows import Row
+from core.report.summary import Table
 from core.result import NAME, Entry
 
 MAX_STEMS = 4

@@ -8,15 +8,12 @@ branch's learning rates / (1 - momentum).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from core.measures import Strength
+from core.report.rows import Row
 from core.report.stats import Stat
 from core.report.words import brief, brief_two, mean, plain, whole
 from core.result import Entry
-
-if TYPE_CHECKING:
-    from core.report.summary import Row
 
 AUTHORS_GAIN = 2.3  # at the end of the authors' log of PSPNet-R101
 FLAT = 1.1  # a gain below it is that of a map that is nearly flat
