@@ -9,10 +9,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from core.schedule import scale_schedule
+from core.schedule import ADAPTIVE, scale_schedule
 
-# Optimizers whose step does not grow with the gradient.
-ADAPTIVE = ("Adam", "AdamW")
 RULES = {
     "linear": "linear scaling, Goyal et al. 2017",
     "square root": "square-root scaling, Malladi et al. 2022",

@@ -54,13 +54,13 @@ def to_hl(cfg: Config, **hl: float | str) -> Config:
     """
     cfg = copy.deepcopy(cfg)
     decode_heads(cfg)
+    _copy_param_factors(cfg)  # alpha goes by the branch's own rate
     if isinstance(hl.get("alpha"), str):
         hl = dict(hl, alpha=alpha_for(cfg, hl["alpha"]))
     _check_options(hl)
     cfg.model.type = SEGMENTORS[cfg.model.type]
     cfg.model.hl = hl
     add_import(cfg, "core.segmentors")
-    _copy_param_factors(cfg)
     return cfg
 
 

@@ -10,13 +10,16 @@ with the rate of the branch's own parameter group. Table 8 of the paper is a swe
 finds +0.1 points in the mean of three backbones, at 21 and above +1.1. A short training at the
 published alpha lies far below, and leaves the map flat.
 
-Adam, AdamW and others that divide a gradient by its size take the same step whatever alpha is: it
-cancels, and the dose is the sum of the rates alone, which cannot be set beside that of SGD. The
-published one is that of Table 11.
+Adam, AdamW and their kin divide a gradient by its size and take the same step whatever alpha is: it
+cancels, and the dose is the sum of the rates alone, which cannot be set beside that of SGD.
 
-Limits: it is first order. Gradients shrink as the map settles; weight decay, clipped gradients,
-scheduled momentum and schedules that follow a metric are passed over. Steps, not iterations, count
-where gradients are gathered (``accumulative_counts``).
+The published dose is that of PSPNet on Cityscapes, which Table 8 varies, and under Adam that of
+Table 11; the paper's longer schedules give 42 to 170.
+
+Limits: it is first order. Gradients shrink as the map settles; weight decay, clipped gradients and
+scheduled momentum are passed over. Steps, not iterations, count where gradients are gathered
+(``accumulative_counts``). Of other optimizers, of rates that follow a metric or the number of
+processes (``auto_scale_lr``) no dose is told.
 """
 
 from __future__ import annotations
@@ -39,12 +42,9 @@ from torch import nn
 from core.arms import Value, auto_dose
 from core.errors import CannotConvert
 from core.measures import PUBLISHED_DOSE, Strength
-from core.schedule import schedulers
+from core.schedule import ADAPTIVE, schedulers
 
 PAPER_ALPHA = 0.01
-# Those whose step does not grow with the gradient.
-_ADAPTIVE = ("Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop",
-             "Adafactor", "Lion")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,8 @@ class Dose:
         return self.rates if self.cancels else alpha * self.rates
 
 
-def dose_of(cfg: Config, epoch_length: int | None = None) -> Dose | None:
-    """The dose of a config's schedule, None where it cannot be told: another kind of optimizer, no
-    schedule, or one in epochs of unknown length.
+def dose_of(cfg: Config, epoch_length: int | None = None, done: int | None = None) -> Dose:
+    """The dose of a config's schedule.
 
     The optimizer and the schedulers are built as a run builds them, on a stand-in for the branch,
     and stepped through the schedule: a second for 100,000 iterations.
@@ -80,25 +79,40 @@ def dose_of(cfg: Config, epoch_length: int | None = None) -> Dose | None:
     Args:
         cfg: a whole config; factors of ``paramwise_cfg`` are those of ``hl_head.conv_seg``.
         epoch_length: iterations of an epoch.
+        done: iterations, of a training that was stopped early.
+
+    Raises:
+        CannotConvert: it cannot be told, and why.
     """
     wrapper, loop = cfg.get("optim_wrapper") or {}, cfg.get("train_cfg") or {}
-    optimizer = (wrapper.get("optimizer") or {}).get("type")
+    options = wrapper.get("optimizer") or {}
+    kind = options.get("type")
+    kind = getattr(kind, "__name__", str(kind)).rpartition(".")[2]
+    if kind not in ("SGD", *ADAPTIVE):
+        raise CannotConvert(f"the optimizer is {kind}, of which no dose is known, only of SGD and "
+                            f"{', '.join(ADAPTIVE)}")  # fmt: skip
+    if (cfg.get("auto_scale_lr") or {}).get("enable"):
+        raise CannotConvert("auto_scale_lr changes the rates when the run begins")
     epochs = loop.get("max_epochs")
     steps = loop.get("max_iters") or (epochs and epoch_length and epochs * epoch_length)
-    if not steps or optimizer not in ("SGD", *_ADAPTIVE):
-        return None
+    if not steps:
+        raise CannotConvert("the schedule is not in iterations (train_cfg.max_iters)")
+    if kind == "SGD" and not 0 <= options.get("momentum", 0) < 1:
+        raise CannotConvert(f"optimizer.momentum is {options.momentum}, not from 0 to 1")
     try:
         with _silent(), DefaultScope.overwrite_default_scope("mmseg"):
-            rates = _sum_of_rates(cfg, wrapper, steps, epoch_length)
-    except Exception:  # what is wrong with the config is said where it is built
-        return None
-    if optimizer == "SGD":
-        options = wrapper["optimizer"]
+            rates = _sum_of_rates(cfg, wrapper, steps, epoch_length, done or steps)
+    except Exception as error:
+        words = " ".join(str(error).split())
+        raise CannotConvert(f"optimizer or schedule cannot be followed: {words}") from error
+    if kind == "SGD":
         rates *= (1 - options.get("dampening", 0)) / (1 - options.get("momentum", 0))
-    return Dose(rates, optimizer != "SGD")
+    return Dose(rates, kind != "SGD")
 
 
-def _sum_of_rates(cfg: Config, wrapper: dict, steps: int, epoch_length: int | None) -> float:
+def _sum_of_rates(
+    cfg: Config, wrapper: dict, steps: int, epoch_length: int | None, done: int
+) -> float:
     stand_in, weight = _stand_in(cfg)
     kept = ("optimizer", "paramwise_cfg", "constructor")
     given = {key: copy.deepcopy(wrapper[key]) for key in kept if key in wrapper}
@@ -107,7 +121,7 @@ def _sum_of_rates(cfg: Config, wrapper: dict, steps: int, epoch_length: int | No
     every = wrapper.get("accumulative_counts", 1)
     built = [_build(s, cfg, optimizer, steps, epoch_length) for s in schedulers(cfg)]
     total = 0.0
-    for i in range(1, steps + 1):
+    for i in range(1, done + 1):
         if i % every == 0 or i == steps:
             total += group["lr"]
         ends_epoch = bool(epoch_length) and i % epoch_length == 0
@@ -152,16 +166,19 @@ def _build(given: dict, cfg: Config, optimizer: Any, steps: int, epoch_length: i
     )
 
 
-def given(cfg: Config, epoch_length: int | None = None) -> Strength | None:
-    """What a run's config gives its HL branch: alpha and dose; None where it has no branch."""
+def given(cfg: Config, epoch_length: int | None = None, done: int | None = None) -> Strength | None:
+    """What a run's config gives its HL branch: alpha and, where it can be told, the dose; None
+    where it has no branch. Arguments as of :func:`dose_of`."""
     model = cfg.model.get("student") or cfg.model
     hl = model.get("hl")
     alpha = hl.get("alpha") if isinstance(hl, dict) else None
     if alpha is None:  # maps that another model wrote have none
         return None
-    dose = dose_of(cfg, epoch_length)
-    return Strength(alpha=alpha) if dose is None else Strength(
-        alpha=alpha, dose=dose.at(alpha), published=dose.published)  # fmt: skip
+    try:
+        dose = dose_of(cfg, epoch_length, done)
+    except CannotConvert:
+        return Strength(alpha=alpha)
+    return Strength(alpha=alpha, dose=dose.at(alpha), published=dose.published)
 
 
 def alpha_for(cfg: Config, alpha: Value) -> float:
@@ -175,12 +192,10 @@ def alpha_for(cfg: Config, alpha: Value) -> float:
     asked = auto_dose(alpha, PUBLISHED_DOSE["SGD"])
     if asked is None:
         return alpha  # what is no number is refused where it is used
-    dose = dose_of(cfg)
-    if dose is None:
-        raise CannotConvert(
-            f"alpha={alpha} needs SGD or an optimizer such as AdamW, and a schedule in iterations "
-            "(train_cfg.max_iters), to know what the HL branch gets: give alpha a number"
-        )
+    try:
+        dose = dose_of(cfg)
+    except CannotConvert as error:
+        raise CannotConvert(f"alpha={alpha}: {error}; give alpha a number") from error
     if dose.cancels and alpha == "auto":
         return PAPER_ALPHA
     if dose.cancels:

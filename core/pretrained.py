@@ -6,6 +6,7 @@ A config imports this module by ``custom_imports`` and names them as a checkpoin
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 from collections.abc import Mapping
@@ -55,15 +56,15 @@ def load(name: str, map_location: str | None = None) -> dict[str, Any]:
                               "from scratch with --no-pretrained") from error  # fmt: skip
     cache = Path(sys.prefix, "share", "pixel-hardness", f"{key}-{found[0]}-timm-{found[1]}.pth")
     if cache.is_file():
-        return read_file(cache, map_location or "cpu")
+        with contextlib.suppress(CheckpointError):  # a damaged one is made anew
+            return read_file(cache, map_location or "cpu")
     module, _, cls = where.partition(":")
     path = getattr(importlib.import_module(module), cls).get_model_file_path()
     content = dict(state_dict=_renamed(read_file(path)["state_dict"], model, path))
-    try:
+    # Where the environment cannot be written, they are brought to these names every time.
+    with contextlib.suppress(OSError, WriteError):
         cache.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(to_bytes(content), cache)
-    except (OSError, WriteError):
-        pass  # an environment that cannot be written: they are brought to these names every time
     return content
 
 

@@ -13,6 +13,8 @@ from mmengine.config import Config
 
 from core.errors import ConfigError
 
+# Optimizers that divide a gradient by its size: their step does not grow with it.
+ADAPTIVE = ("Adam", "AdamW", "Adamax", "NAdam", "RAdam")
 # Iterations between evaluations of a shortened schedule, at least.
 SELDOM = 50
 # Iterations between checkpoints, at most: what a kill can cost is minutes on a GPU, and writing one

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.arms import Arm, with_released
+from core.engine.cli import note
 from core.engine.launch import Launch
 from core.engine.sweep import Run, arms_of
 from core.errors import ConfigError
@@ -83,7 +84,10 @@ def _plan_of_models(args: argparse.Namespace, arms: Sequence[str]) -> Plan:
     where = "-".join(sorted(found))
     if found == {OWN}:  # a folder for each choice of configs
         where = "-".join([OWN, *dict.fromkeys(manifest.model(name).name for name in names)])
-    arms = manifest.read()["data"].get(data, {}).get("sweeps", {}).get(_sweep(args), arms)
+    swept = manifest.read()["data"].get(data, {}).get("sweeps", {}).get(_sweep(args))
+    if swept and not args.arms:
+        note(f"on {data} alpha is varied by the dose that it gives, as its schedule is short")
+        arms = swept
     title = f"Pixel-hardness learning on {', '.join(sorted(found)).replace(OWN, 'own data')}"
     return Plan(where, title, _runs(args, names, arms), published)
 

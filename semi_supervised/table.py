@@ -39,6 +39,8 @@ def table(out: Path, data: str, failed: Sequence[Failed] = ()) -> dict[str, Any]
         if part in figures and not facts.get("published_split"):
             others.append(entry.subject)
     notes = [_accidents(entry) for entry in entries if _accidents(entry)]
+    if any(run.strength for run, _ in runs):
+        notes.append("Strength of the map: of the student's map beside the teacher's predictions.")
     notes += [
         f"{name}: the published figures are of U²PL's own lists, this is another choice of as many "
         "images; --lists DIR takes theirs."

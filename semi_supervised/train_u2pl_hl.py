@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from core.engine.run import train
     from data.checked import with_checked_samples
     from semi_supervised.u2pl.arms import arm_and_settings
-    from semi_supervised.u2pl.build import build_config
+    from semi_supervised.u2pl.build import build_config, fit_alpha
     from semi_supervised.u2pl.settings import PUBLISHED_BATCH, load_settings
 
     path = args.config or manifest.HERE / "configs" / f"{args.data or 'streets'}.yaml"
@@ -67,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         hardness=args.hardness, pretrained=not args.no_pretrained, max_iters=args.max_iters,
         world_size=world_size(args.launcher))  # fmt: skip
     merge_options(cfg, args.cfg_options)
+    fit_alpha(cfg, arm)
     seed = seed_of(cfg, args.seed)
     title = f"{name} {arm} seed {seed}"
     cfg = prepare(cfg, work_dir=work_dir, title=title, seed=seed, amp=args.amp,

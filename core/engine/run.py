@@ -75,11 +75,13 @@ def train(
     run = dataclasses.replace(run, strength=given(cfg))
     _tell_dose(runner, run.strength)
     runner.train()
-    if "max_epochs" in cfg.train_cfg:
-        run = dataclasses.replace(run, strength=given(cfg, len(runner.train_dataloader)))
     if start := runner.identity["load_from"]:
         run = dataclasses.replace(run, facts=dict(run.facts, load_from=start))
     done = runner.iter
+    if "max_epochs" in cfg.train_cfg or done < runner.max_iters:
+        length = len(runner.train_dataloader)
+        run = dataclasses.replace(run, strength=given(cfg, length, done))
+        _tell_dose(runner, run.strength)
     if done < runner.max_iters:  # a hook of the config has stopped it
         run = dataclasses.replace(run, facts=dict(run.facts, stopped_early=True))
         hook = next(h for h in runner.hooks if isinstance(h, ResumableCheckpointHook))
@@ -171,8 +173,9 @@ def _finish(
 
 def _tell_dose(runner: HLRunner, given: Strength | None) -> None:
     if given and given.dose is not None:
+        far = "; alpha is above all that the paper tried, since the schedule is so short"
         runner.tell(f"alpha {given.alpha:.4g} gives the HL branch a dose of {given.dose:.3g}, "
-                    f"published: {given.published:.3g}")  # fmt: skip
+                    f"published: {given.published:.2g}{far * (given.alpha > 1)}")  # fmt: skip
 
 
 def _measured(runner: HLRunner, loader: DataLoader) -> tuple[Strength | None, dict[str, Part]]:

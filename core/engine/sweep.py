@@ -118,7 +118,8 @@ def add_sweep_flags(parser: argparse.ArgumentParser, out: str, without: Sequence
 
     parser.add_argument("--arms", nargs="+", type=arm, metavar="ARM",
                         help=f"some of: {', '.join(kinds)}; with options as one text: "
-                        "'hl c=0.5 alpha=1' [as experiments.yaml has it]")  # fmt: skip
+                        "'hl c=0.5 alpha=1' [as experiments.yaml has it: with alpha=auto where "
+                        "rows are made for a laptop]")  # fmt: skip
     parser.add_argument("--as-released", action="store_true", help=AS_RELEASED)
     parser.add_argument("--hardness", metavar="DIR", help="maps of the arm collected")
     parser.add_argument("--seeds", nargs="+", type=seed, help="[as experiments.yaml has it]")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.measures import PUBLISHED_DOSE
 from core.report.rows import Row
 from core.report.stats import Stat
 from core.report.strength import FLAT, is_flat
@@ -31,16 +30,16 @@ def findings(table: Table) -> dict[str, list[str]]:
     for subject, rows in table.subjects.items():
         arms = {str(row.arm): row for row in rows}
         base, sup_only = arms.get("baseline"), arms.get("sup-only")
-        hl, scaled = (arms.get(table.leading(kind)) for kind in ("hl", "ce-scaled"))
+        scaled = arms.get(table.leading("ce-scaled"))
         sentences = [
             compare(row.name, row.delta_baseline, table.baseline)
             for row in rows
             if row.arm.kind.is_rival and base
         ]
-        if hl:
+        for hl in (row for row in rows if row.arm.kind.name == "hl"):
             sentences.append(compare(hl.name, hl.delta_baseline, table.baseline))
-        if hl and scaled:
-            sentences.append(compare(hl.name, hl.delta_scaled, "scale-matched CE"))
+            if scaled:
+                sentences.append(compare(hl.name, hl.delta_scaled, "scale-matched CE"))
         if base and sup_only:
             gain = Stat.paired(base.miou, sup_only.miou)
             sentences.append(compare(base.name, gain, sup_only.name))
@@ -80,14 +79,14 @@ def compare(name: str, delta: Stat | None, other: str) -> str:
 def _of_maps(rows: Sequence[Row]) -> list[str]:
     """How strong the maps were: a number, or that it cannot be told what they do."""
     strong, flat = [], []
-    for row in rows:
+    for row in (row for row in rows if row.arm.kind.has_map):
         gain, dose, paper = (mean(row.strength.get(k)) for k in ("gain", "dose", "published"))
         figures = [f"hl_gain {plain(gain)}"]
         if dose is not None and paper is not None:
             figures += [f"dose {brief(dose)}, published: {brief_two(paper)}"]
         if is_flat(row):
             flat.append(f"{row.name} ({', '.join(figures)})")
-        elif gain is not None and row.arm.kind.has_map:
+        elif gain is not None:
             strong.append(f"hl_gain of {row.name}: {plain(gain)}.")
     if not flat:
         return strong
@@ -108,30 +107,25 @@ class Scope:
         seeds: fewest over the subjects, of those that the compared arms have in common.
         iterations: fewest, ``None`` where it was not told.
         has_hl: whether an arm with a hardness map is compared.
-        doses, gains: of the arm that stands for HL, or of all with a map; a mean per subject
-            that has one.
-        published: dose of the paper's trainings.
+        doses, gains: of the arms with a map, a mean each; a dose beside the published one.
     """
 
     data: Sequence[str]
     seeds: int
     iterations: int | None = None
     has_hl: bool = True
-    doses: Sequence[float] = ()
+    doses: Sequence[tuple[float, float]] = ()
     gains: Sequence[float] = ()
-    published: float = PUBLISHED_DOSE["SGD"]
 
 
 def scope_of(table: Table) -> Scope | None:
     """Of the finished runs, ``None`` where nothing is compared."""
-    name = table.leading("hl")
-    arms = dict.fromkeys(str(row.arm) for row in table.rows)
-    of_hl = [row for row in table.rows if str(row.arm) == name]
-    of_hl = of_hl or [row for row in table.rows if row.arm.kind.has_map]  # a sweep: all of it
+    of_hl = [row for row in table.rows if row.arm.kind.has_map]
     compared = of_hl or [row for row in table.rows if row.arm.kind.name not in
                          ("baseline", "sup-only")]  # fmt: skip
-    seeds = [row.delta_baseline.n for row in compared if row.delta_baseline]
-    if not seeds or "baseline" not in arms:
+    deltas = [row.delta_baseline or row.delta_scaled for row in compared]
+    seeds = [delta.n for delta in deltas if delta]
+    if not seeds:
         return None
     iterations = [e.run.iterations for e in table.runs if e.run.iterations]
     return Scope(
@@ -139,12 +133,12 @@ def scope_of(table: Table) -> Scope | None:
         seeds=min(seeds),
         iterations=min(iterations, default=None),
         has_hl=any(row.arm.kind.has_map for row in compared),
-        doses=[row.strength["dose"].mean for row in of_hl if "dose" in row.strength],
+        doses=[
+            (row.strength["dose"].mean, row.strength["published"].mean)
+            for row in of_hl
+            if row.strength.keys() >= {"dose", "published"} and row.strength["published"].mean > 0
+        ],
         gains=[row.strength["gain"].mean for row in of_hl if "gain" in row.strength],
-        published=next(
-            (row.strength["published"].mean for row in of_hl if "published" in row.strength),
-            PUBLISHED_DOSE["SGD"],
-        ),
     )
 
 
@@ -163,7 +157,7 @@ def reach(scope: Scope | None) -> str:
     parts = [setting]
     if scope.iterations:
         parts.append(f"{scope.iterations:,} iterations")
-    parts += [_at_dose(scope.doses, scope.published)] if scope.doses else []
+    parts += [_at_dose(scope.doses)] if scope.doses else []
     flat = [gain for gain in scope.gains if gain < FLAT]
     if scope.has_hl:
         parts.append(_map(scope.gains, flat))
@@ -185,10 +179,15 @@ def reach(scope: Scope | None) -> str:
     return "; ".join([f"{', '.join(parts)}: {verdict}", *limits]) + "."
 
 
-def _at_dose(doses: Sequence[float], published: float) -> str:
-    if all(0.8 <= dose / published <= 1.25 for dose in doses):
+def _at_dose(doses: Sequence[tuple[float, float]]) -> str:
+    """SGD and Adam have published doses of their own, which one table can hold."""
+    ratios = [dose / published for dose, published in doses]
+    if all(0.8 <= ratio <= 1.25 for ratio in ratios):
         return "at the published dose"
-    return f"at dose {_range(doses, brief)} (published: {brief_two(published)})"
+    if len({published for _, published in doses}) > 1:
+        return f"at {_range(ratios, brief)} times the published dose"
+    told = brief_two(doses[0][1])
+    return f"at dose {_range([dose for dose, _ in doses], brief)} (published: {told})"
 
 
 def _map(gains: Sequence[float], flat: Sequence[float]) -> str:

@@ -18,6 +18,7 @@ from core.configs import (
     without_pretrained,
 )
 from core.convert import why_not
+from core.dose import alpha_for
 from core.engine.checkpoint import checkpoints_in
 from core.errors import CannotConvert, ConfigError
 from core.rivals import class_weights
@@ -129,6 +130,12 @@ def build_config(
     return cfg
 
 
+def fit_alpha(cfg: Config, arm: Arm) -> None:
+    """In place: ``alpha=auto`` by the rates and the schedule that ``cfg`` has by now."""
+    if isinstance(arm.settings.get("alpha"), str):
+        cfg.model.student.hl.alpha = alpha_for(cfg, arm.settings["alpha"])
+
+
 def _weighted(
     cfg: Config, labeled: dict, arm: Arm, weights_file: str | None, hardness: str | None
 ) -> tuple[dict, dict]:
@@ -148,7 +155,7 @@ def _weighted(
         else None
     )
     alone = with_weighting(alone, arm, class_weight=weights, hardness=hardness)
-    cfg.custom_imports = alone.custom_imports
+    cfg.custom_imports, cfg.optim_wrapper = alone.custom_imports, alone.optim_wrapper
     return alone.train_dataloader.dataset, alone.model
 
 

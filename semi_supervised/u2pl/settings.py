@@ -300,7 +300,9 @@ def _typed(kind: Any, value: Any, where: str, source: str) -> Any:
         except (ValueError, OverflowError):
             pass
     if type(value) not in (typing.get_args(kind) or (kind,)):
-        raise ConfigError(f"{source}: {where} must be {kind.__name__}, got {repr(value)}")
+        raise ConfigError(
+            f"{source}: {where} must be {getattr(kind, '__name__', kind)}, got {repr(value)}"
+        )
     return value
 
 

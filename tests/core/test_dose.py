@@ -131,6 +131,19 @@ def test_what_a_config_gives_its_branch():
     assert (unknown.alpha, unknown.dose) == (0.5, None)
 
 
+def test_the_branch_has_the_factor_of_the_head_that_it_copies():
+    """Named so that it misses the copy: to_hl gives the factor to the branch, too."""
+    heads = dict(custom_keys={"decode_head": dict(lr_mult=10.0)})
+    cfg = to_hl(config(SGD, POLY, 40, paramwise_cfg=heads), alpha="auto")
+    assert given(cfg).dose == pytest.approx(PUBLISHED["SGD"], rel=1e-3)
+
+
+def test_a_training_that_was_stopped_got_less():
+    cfg = to_hl(config(dict(type="SGD", lr=0.3), [], 10), alpha=1.0)
+    assert given(cfg).dose == pytest.approx(3.0)
+    assert given(cfg, done=4).dose == pytest.approx(1.2)
+
+
 def test_rates_that_fall_from_layer_to_layer():
     cfg = load_config("mmseg::convnext/convnext-tiny_upernet_8xb2-amp-160k_ade20k-512x512.py")
     scale_schedule(cfg, 40)
@@ -140,9 +153,13 @@ def test_rates_that_fall_from_layer_to_layer():
 @pytest.mark.parametrize(
     ("cfg", "words"),
     [
-        (config(dict(type="Rprop", lr=0.1), [], 5), "needs SGD or an optimizer such as AdamW"),
-        (config(SGD, [dict(type="Unknown")], 5), "give alpha a number"),
-        (Config(dict(model=MODEL)), "a schedule in iterations"),
+        (config(dict(type="Rprop", lr=0.1), [], 5), "the optimizer is Rprop, of which no dose"),
+        (config(SGD, [dict(type="Unknown")], 5), "cannot be followed: .*; give alpha a number"),
+        (config(dict(SGD, momentum=1.0), [], 5), r"momentum is 1\.0"),
+        (Config(dict(config(SGD, [], 5), auto_scale_lr=dict(enable=True, base_batch_size=8))),
+         "auto_scale_lr changes the rates"),
+        (config(SGD, [], None), "not in iterations"),
+        (Config(dict(model=MODEL)), "the optimizer is None"),
         (config(SGD, [], 5, paramwise_cfg=dict(custom_keys={"hl_head": dict(lr_mult=0.0)})),
          "learning rate is 0 throughout"),
     ],
@@ -157,7 +174,8 @@ def test_a_schedule_in_epochs_needs_their_length():
     by_epoch = dict(type="StepLR", step_size=1, gamma=0.5, by_epoch=True)
     cfg = config(dict(type="SGD", lr=1.0), [by_epoch], None)
     cfg.train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=3)
-    assert dose_of(cfg) is None
+    with pytest.raises(CannotConvert, match="not in iterations"):
+        dose_of(cfg)
     assert dose_of(cfg, epoch_length=4).rates == pytest.approx(4 * (1 + 0.5 + 0.25))
     cfg.param_scheduler[0].convert_to_iter_based = True
     assert math.isfinite(dose_of(cfg, epoch_length=4).rates)

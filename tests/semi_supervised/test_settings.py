@@ -82,6 +82,7 @@ def test_a_base_is_completed_and_values_are_overridden(configs):
         ("hl.normalize=pixel", "hl.normalize must be one of image, batch; got 'pixel'"),
         ("hl.ignored=drop", "hl.ignored must be one of exclude, include; got 'drop'"),
         ("hl.c=0", "hl.c must be > 0; got 0"),
+        ("hl.alpha=null", "hl.alpha must be float | str, got None"),
         ("hl.alpha=-1", "hl.alpha must be >= 0, auto"),
         ("net.ema_decay=.nan", "net.ema_decay must be from 0 to 1; got nan"),
         ("net.rep_planes=0", "net.rep_planes must be from 1 to 100000"),

@@ -67,13 +67,14 @@ def test_one_seed_has_no_interval_and_equal_seeds_have_one_of_no_width():
     ],
 )
 def test_one_arm_stands_for_hl(arms, leads):
-    """It has the colour of the kind, and the findings are of it."""
+    """It has the colour of the kind; the findings are of every one."""
     assert leading_arm(arms, "hl") == leads
     table = summarize([x for arm in dict.fromkeys(["baseline", *arms]) for x in three(arm)])
     assert [arm for arm, color in table.colors.items() if color == "hl"] == [leads][: bool(leads)]
     assert len(set(table.colors.values())) == len(table.colors)
     said = " ".join(findings(table).get("net", []))
-    assert ("and the baseline differ" in said) == bool(leads)
+    compared = sum(row.arm.kind.name == "hl" for row in table.rows)
+    assert said.count("and the baseline differ") == compared
 
 
 def test_auto_arms_are_compared_with_each_other():
@@ -144,9 +145,8 @@ def test_a_flat_map_is_said_to_be_flat_and_a_strong_one_is_a_number():
     said = findings(summarize(runs + three("hl", FLAT)))["net"]
     assert said[-2:] == [
         "hl_gain of Collected HL: 1.90.",
-        "The maps of Scale-matched CE (hl_gain 1.02, dose 0.8, published: 1.2), +HL (hl_gain "
-        "1.02, dose 0.8, published: 1.2) were nearly flat: the comparison cannot tell what "
-        "hardness does.",
+        "The map of +HL (hl_gain 1.02, dose 0.8, published: 1.2) was nearly flat: the comparison "
+        "cannot tell what hardness does.",
     ]
     said = findings(summarize(three("baseline") + three("hl", STRONG)))["net"]
     assert said[-1] == "hl_gain of +HL: 1.90." and "flat" not in " ".join(said)
@@ -164,10 +164,10 @@ CHANCE = "fewer than three seeds cannot tell a difference from chance"
 @pytest.mark.parametrize(
     ("scope", "line"),
     [
-        (Scope(["camvid"], 3, 800, True, [21.0], [1.9]),
+        (Scope(["camvid"], 3, 800, True, [(21.0, 21.24)], [1.9]),
          "Three seeds on camvid, 800 iterations, at the published dose, the map at work (hl_gain "
          f"1.90): {REAL}; the paper's shortest schedule is 50 times as long."),
-        (Scope(["streets"], 3, 300, True, [0.4, 0.8], [1.01, 1.02]),
+        (Scope(["streets"], 3, 300, True, [(0.4, 21.24), (0.8, 21.24)], [1.01, 1.02]),
          "Three seeds on streets, 300 iterations, at dose 0.4 to 0.8 (published: 21), the map "
          "nearly flat (hl_gain 1.01 to 1.02): this cannot tell what hardness does; drawn scenes "
          "show that the software works, not that the method does; the paper's shortest schedule "
@@ -176,10 +176,13 @@ CHANCE = "fewer than three seeds cannot tell a difference from chance"
          "One seed on camvid, 800 iterations, the map nearly flat (hl_gain 1.00): this cannot tell "
          "what hardness does, nor, with fewer than three seeds, a difference from chance; the "
          "paper's shortest schedule is 50 times as long."),
-        (Scope(["camvid"], 2, 800, True, [21], [1.9]),
+        (Scope(["camvid"], 2, None, True, [(21, 21.24), (0.6, 1.2)], [1.9]),
+         "Two seeds on camvid, at 0.5 to 0.989 times the published dose, the map at work (hl_gain "
+         f"1.90): {CHANCE}."),
+        (Scope(["camvid"], 2, 800, True, [(21, 21.24), (1.2, 1.156)], [1.9]),
          "Two seeds on camvid, 800 iterations, at the published dose, the map at work (hl_gain "
          f"1.90): {CHANCE}; the paper's shortest schedule is 50 times as long."),
-        (Scope(["cityscapes"], 12, 40_000, True, [21], [1.05, 2.3]),
+        (Scope(["cityscapes"], 12, 40_000, True, [(21, 21.24)], [1.05, 2.3]),
          "12 seeds on cityscapes, 40,000 iterations, at the published dose, the map nearly flat in "
          f"part (hl_gain 1.05 to 2.30): {REAL}, but tells nothing of hardness where the map "
          "is flat."),
@@ -199,7 +202,8 @@ def test_the_scope_is_that_of_the_weakest_subject(tmp_path):
     table = summarize(runs)
     scope = scope_of(table)
     assert (scope.data, scope.seeds, scope.iterations, scope.has_hl) == (["camvid"], 2, 400, True)
-    assert scope.doses == pytest.approx([21.0, 0.8]) and scope.gains == pytest.approx([1.9, 1.02])
+    assert scope.doses == [(21.0, 21.24), (0.8, 1.156)]
+    assert scope.gains == pytest.approx([1.9, 1.02])
     line = reach(scope)
     assert to_markdown(table).startswith(line)
     assert line in page(table, tmp_path).replace("&#39;", "'").split("<dl>")[0]
@@ -210,6 +214,7 @@ def test_a_table_without_a_comparison_claims_nothing():
     failed = Entry("net", "The net", Failed("net", "camvid", "hl", 0, "killed"))
     assert scope_of(summarize([])) is None
     assert scope_of(summarize(three("hl", STRONG))) is None
+    assert scope_of(summarize(three("hl", STRONG) + three("ce-scaled"))).seeds == 3
     assert scope_of(summarize([*three("baseline"), failed])) is None
     swept = [x for c in ("0.5", "1") for x in three(f"hl c={c}", FLAT)]
     assert scope_of(summarize(three("baseline") + swept)).gains == pytest.approx([1.02, 1.02])
