@@ -17,7 +17,7 @@ from core.measures import PUBLISHED_DOSE
 from data import registry
 from data.splits import Split, partition
 from semi_supervised.u2pl.arms import arm_and_settings
-from semi_supervised.u2pl.build import build_config
+from semi_supervised.u2pl.build import build_config, fit_alpha
 from semi_supervised.u2pl.settings import load_settings
 
 HL = Arm.parse("hl")
@@ -288,6 +288,12 @@ def test_auto_is_by_the_schedule_of_the_settings(root, of_camvid):
     rates = sum(10 * lr * (1 - i / 49) ** 0.9 for i in range(50)) / 0.1
     assert alpha * rates == pytest.approx(PUBLISHED_DOSE["SGD"], rel=1e-3)
     assert given(cfg).dose == pytest.approx(PUBLISHED_DOSE["SGD"], rel=1e-3)
+    cfg.optim_wrapper.optimizer.lr = 10 * lr  # --cfg-options come later
+    fit_alpha(cfg, Arm.parse("hl alpha=auto"))
+    assert cfg.model.student.hl.alpha == pytest.approx(alpha / 10, rel=1e-3)
+    own = cfg.model.student.hl.alpha = 0.5
+    fit_alpha(cfg, Arm.parse("hl alpha=0.5"))
+    assert cfg.model.student.hl.alpha == own
 
 
 @pytest.mark.parametrize(
