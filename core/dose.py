@@ -16,10 +16,10 @@ cancels, and the dose is the sum of the rates alone, which cannot be set beside 
 The published dose is that of PSPNet on Cityscapes, which Table 8 varies, and under Adam that of
 Table 11; the paper's longer schedules give 42 to 170.
 
-Limits: it is first order. Gradients shrink as the map settles; weight decay, clipped gradients and
-scheduled momentum are passed over. Steps, not iterations, count where gradients are gathered
-(``accumulative_counts``). Of other optimizers, of rates that follow a metric or the number of
-processes (``auto_scale_lr``) no dose is told.
+Limits: it is first order, and of many steps, over which momentum builds up. Gradients shrink as the
+map settles; weight decay, clipped gradients and scheduled momentum are passed over. Steps, not
+iterations, count where gradients are gathered (``accumulative_counts``). Of other optimizers, of
+rates that follow a metric or the number of processes (``auto_scale_lr``) no dose is told.
 """
 
 from __future__ import annotations

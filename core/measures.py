@@ -12,6 +12,8 @@ from core.typed import finite
 # Cityscapes, Tables 6 to 8); AdamW at 6e-5 with 1,500 of warm-up (Table 11).
 PUBLISHED_DOSE = {"SGD": 21.24, "Adam": 1.156}
 
+FLAT = 1.1  # hl_gain below it is that of a map that is nearly flat
+
 
 @dataclass(frozen=True)
 class Part:

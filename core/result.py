@@ -21,7 +21,7 @@ from core import __version__
 from core.arms import Arm
 from core.errors import CannotConvert, DamagedResult, ResultError
 from core.files import write_atomically
-from core.measures import Cost, Metrics, Part, Strength
+from core.measures import FLAT, Cost, Metrics, Part, Strength
 from core.typed import Misfit, finite, fit
 
 __all__ = ["Code", "Cost", "Entry", "Failed", "Metrics", "Part", "Result", "Strength", "Weights",
@@ -115,7 +115,15 @@ class Result:
             return "no mIoU, since the config has no validation"
         more = "".join(f", {name} {value:.2f} %" for name, value in self.metrics.more.items()
                        if value is not None)  # fmt: skip
-        return f"mIoU {100 * self.metrics.miou:.2f} %{more}"
+        return f"mIoU {100 * self.metrics.miou:.2f} %{more}{self.map_outcome}"
+
+    @property
+    def map_outcome(self) -> str:
+        """In words: how strong its hardness map is, "" if it has none."""
+        gain = self.strength and self.strength.gain
+        if not gain:
+            return ""
+        return f", hl_gain {gain:.2f}" + " (the map is nearly flat)" * (gain < FLAT)
 
 
 @dataclass(frozen=True)

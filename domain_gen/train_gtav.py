@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                  asked=iterations, facts=dict(facts, source=source.name),
                  command=cli.command_of(__file__, argv))  # fmt: skip
     if run := train(cfg, run, reading=with_checked_samples):
-        print(f"{title}: mIoU {100 * run.metrics.miou:.2f} % on the source, {work_dir}/result.json"
+        print(f"{title}: {run.outcome} on the source, {work_dir}/result.json"
               f"\nnext: python domain_gen/eval_cityscapes.py {work_dir}")  # fmt: skip
 
 

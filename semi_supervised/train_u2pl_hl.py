@@ -83,7 +83,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                  command=cli.command_of(__file__, argv))  # fmt: skip
     if run := train(cfg, run, reading=with_checked_samples):
         print(f"{title}: mIoU {100 * run.metrics.miou:.2f} % after the last iteration, "
-              f"{100 * run.metrics.best_miou:.2f} % at best, {work_dir}/result.json")  # fmt: skip
+              f"{100 * run.metrics.best_miou:.2f} % at best{run.map_outcome}, "
+              f"{work_dir}/result.json")  # fmt: skip
         if not args.work_dir:  # the rows that are there by now
             from core.report import write_report
 

@@ -33,6 +33,7 @@ from core.engine.runner import HLRunner
 from core.engine.saving import ResumableCheckpointHook
 from core.engine.stopping import alone
 from core.errors import ConfigError
+from core.measures import PUBLISHED_DOSE
 from core.result import Cost, Part, Result, Strength, Weights
 from core.segmentors import HL_HEAD
 from core.typed import Misfit, fit
@@ -172,10 +173,21 @@ def _finish(
 
 
 def _tell_dose(runner: HLRunner, given: Strength | None) -> None:
-    if given and given.dose is not None:
-        far = "; alpha is above all that the paper tried, since the schedule is so short"
-        runner.tell(f"alpha {given.alpha:.4g} gives the HL branch a dose of {given.dose:.3g}, "
-                    f"published: {given.published:.2g}{far * (given.alpha > 1)}")  # fmt: skip
+    if not given or given.dose is None:
+        return
+    beside = f"a dose of {given.dose:.3g}, published: {given.published:.2g}"
+    if given.published == PUBLISHED_DOSE["Adam"]:
+        runner.tell(f"alpha cancels under this optimizer: its rates alone give the HL branch "
+                    f"{beside}"
+                    "; custom_keys.hl_head.lr_mult gives it others")  # fmt: skip
+        return
+    told = f"alpha {given.alpha:.4g} gives the HL branch {beside}"
+    if given.alpha > 1:
+        told += ("; so short a schedule needs an alpha above all that the paper tried (the "
+                 "branch's loss is below 0, and may outweigh the rest)")  # fmt: skip
+    if (runner.cfg.get("optim_wrapper") or {}).get("clip_grad"):
+        told += "; clip_grad may cut it, and the segmentation head's steps with it"
+    runner.tell(told)
 
 
 def _measured(runner: HLRunner, loader: DataLoader) -> tuple[Strength | None, dict[str, Part]]:

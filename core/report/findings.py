@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from core.measures import FLAT
 from core.report.rows import Row
 from core.report.stats import Stat
-from core.report.strength import FLAT, is_flat
+from core.report.strength import is_flat
 from core.report.summary import Table
 from core.report.words import Show, bounds, brief, brief_two, mean, percent, plain, points
 from core.result import Code

@@ -96,7 +96,8 @@ def to_markdown(table: Table, notes: Sequence[str] = ()) -> str:
         "mIoU in percent, mean ± sample standard deviation over n seeds. Δ in points, paired by "
         "seed, in brackets the 95 % interval (Student's t): very wide with two seeds, none with "
         "one. Time per iteration and peak memory as ratios to "
-        f"{_inert(table.baseline)}, of medians over seeds.",
+        f"{_inert(table.baseline)}, of medians over seeds, as the machine was: runs side by side "
+        "slow each other.",
     ]
     for subject, sentences in findings(table).items():
         text.append(

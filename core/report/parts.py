@@ -25,7 +25,7 @@ CAPTION = (
     "On the validation images, at most 500 of them. Boundaries: pixels within 3 pixels of another "
     "class. Inside: all others. Small components: connected ones of under 0.1 % of the image. Thin "
     "classes: the third of the classes that lies most at boundaries. In brackets: share of the "
-    "pixels, which may overlap."
+    "pixels, which may overlap. Labels alone decide what belongs to a part."
 )
 
 

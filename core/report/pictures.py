@@ -146,8 +146,9 @@ def _predictions(
     cells = [cell(str(row.arm), "pred", row.name) for row in rows]
     if hl:
         is_student = entries[0].run.track == "semi_supervised"
+        name = next(row.name for row in rows if str(row.arm) == hl)
         cells.append(cell(hl, "hl", "HL map (the student’s)" if is_student else "HL map"))
         has_errors = album.file(folders.get(hl), stem, "err")
-        cells += [cell(hl, "err", "Errors")] if has_errors else []
+        cells += [cell(hl, "err", f"Errors of {name}")] if has_errors else []
         album.has_old_maps |= bool(cells[-1]["uri"] and not has_errors)
     return seed, cells

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from core.measures import Strength
+from core.measures import FLAT, Strength
 from core.report.rows import Row
 from core.report.stats import Stat
 from core.report.words import brief, brief_two, mean, plain, whole
 from core.result import Entry
 
 AUTHORS_GAIN = 2.3  # at the end of the authors' log of PSPNet-R101
-FLAT = 1.1  # a gain below it is that of a map that is nearly flat
 FIGURES = ("alpha", "dose", "published", "gain", "contrast", "auc", "rank", "images")
 HEAD = [
     "n",
@@ -33,9 +32,11 @@ CAPTION = (
     "branch, α times the sum of its learning rates / (1 − momentum); under Adam, where α "
     "cancels, the sum of its rates; in brackets that of the paper’s Table 8 at its alpha of 0.01, "
     "under Adam that of its Table 11. "
-    "hl_gain: hardness-weighted over plain cross-entropy, 1 for a flat map. hl_contrast: 99th over "
+    "hl_gain: hardness-weighted over plain cross-entropy, 1 for a flat map, under 1.1 nearly so; "
+    "the authors’ is of the end of one training, PSPNet-R101. hl_contrast: 99th over "
     "1st percentile of Z (Eq. 1), at most (1 + c) / c. AUC: how often a wrong pixel is rated "
-    "harder than a right one, 0.5 by chance. Rank correlation: of hardness and cross-entropy."
+    "harder than a right one, 0.5 by chance. Rank correlation: of hardness and cross-entropy. "
+    "Scale-matched CE trains the branch as well, and weights nothing with it."
 )
 
 

@@ -396,7 +396,7 @@ def test_page_of_a_semi_supervised_track(semi, tmp_path):
         "U²PL + HL: mean and, from three seeds on, its 95 % interval",
         "IoU minus U²PL, points",
         "what U²PL + HL gains over it",
-        "ratios to U²PL of the same partition",
+        "Ratios to U²PL of the same partition",
     ):
         assert words in " ".join(page.text.split())
     assert "IoU per class minus U²PL's" in html.unescape(raw)
@@ -457,12 +457,12 @@ def test_errors_stand_beside_the_map_of_the_arm_that_leads(tmp_path):
     shown = write_report(tmp_path / "new", runs, title="t").paths["html"].read_text()
     captions = re.findall(r"<figcaption>([^<]*)</figcaption></figure>", shown)
     names = ["Baseline (CE)", "+HL, c=0.5", "+HL, alpha=auto"]
-    assert captions == ["Image", "Label", *names, "HL map", "Errors"]
+    assert captions == ["Image", "Label", *names, "HL map", "Errors of +HL, alpha=auto"]
     assert shown.count('class="zoom"') == 7 and old not in shown
     assert "0<span" in shown and "one scale for all" in shown
     (runs[2].folder / "pictures/town_1_err.png").unlink()
     shown = write_report(tmp_path / "old", runs, title="t").paths["html"].read_text()
-    assert old in shown and "Errors</figcaption>" not in shown and "missing</div>" not in shown
+    assert old in shown and "Errors of" not in shown and "missing</div>" not in shown
 
 
 def bomb(side: int) -> bytes:
