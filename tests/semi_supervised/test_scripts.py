@@ -15,7 +15,7 @@ from semi_supervised.table import table
 
 SCRIPT = "semi_supervised/train_u2pl_hl.py"
 ALL = "semi_supervised/run_all.py"
-NET = "semi_supervised/configs/deeplabv3plus_r18-w16.py"
+NET = "semi_supervised/configs/deeplabv3plus_lite0.py"
 
 
 @pytest.mark.slow
