@@ -223,7 +223,7 @@ def test_a_dry_run_says_what_is_trained(call, monkeypatch, tmp_path):
         "lr 0.01; published: 16 and 16, lr 0.01; authors' hours: n/a"
     )
     _, out, _ = call(ALL, "--data", "camvid", *flags)
-    assert "# 1/8 hl seed 0: 800 iterations, batch 8 labeled and 8 unlabeled, lr 0.03;" in out
+    assert "# 1/8 hl seed 0: 800 iterations, batch 8 labeled and 8 unlabeled, lr 0.01;" in out
 
 
 @pytest.fixture
