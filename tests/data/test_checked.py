@@ -64,6 +64,7 @@ def test_a_bad_file_is_named_in_any_wrapper(wrap, user_set, tmp_path):
         dataset[0]
 
 
+@pytest.mark.slow
 def test_the_ignored_value_is_that_of_the_head_and_of_the_metric(user_set, tmp_path):
     Image.new("L", (16, 12), 250).save(tmp_path / "ann/0.png")
     cfg = Config(dict(

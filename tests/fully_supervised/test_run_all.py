@@ -181,6 +181,7 @@ randomness = dict(seed=5)
 """
 
 
+@pytest.mark.slow
 def test_arms_of_a_users_config_are_planned(parsed, tmp_path):
     """By its path; its seed is the default, another one is asked for by name."""
     path = tmp_path / "mine.py"

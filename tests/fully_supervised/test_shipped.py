@@ -54,6 +54,7 @@ def test_it_trains_in_hl_where_it_can_else_as_it_is(name, tmp_path):
         smoke.forget()
 
 
+@pytest.mark.slow
 def test_every_kind_is_trained_here_or_as_a_row():
     """By the first config of every folder and every model that others begin from."""
     kinds = {kind(manifest.model(name)) for name in smoke.one_per_architecture()}

@@ -46,10 +46,10 @@ def test_a_base_is_completed_and_values_are_overridden(configs):
     base = load_settings(configs / "cityscapes.yaml")
     s = load_settings(
         configs / "camvid.yaml",
-        ["trainer.epochs=7", "hl.weighting=ce-scaled", "dataset.train.crop.size=[64, 96]",
+        ["trainer.epochs=17", "hl.weighting=ce-scaled", "dataset.train.crop.size=[64, 96]",
          "trainer.optimizer.kwargs.lr=1e-3"],
     )  # fmt: skip
-    assert s.dataset.type == "camvid" and s.trainer.epochs == 7
+    assert s.dataset.type == "camvid" and s.trainer.epochs == 17
     assert s.dataset.train.crop.size == (64, 96) and s.hl.weighting == "ce-scaled"
     assert s.trainer.optimizer.kwargs.lr == 0.001
     assert s.trainer.contrastive.num_queries == base.trainer.contrastive.num_queries

@@ -127,6 +127,7 @@ def test_what_changes_no_weight_is_free(more, done, start):
     assert start(done, resume=True, more=more).iterations == LENGTH
 
 
+@pytest.mark.slow
 def test_a_longer_schedule_is_taken_where_it_is_exact(done, start, tmp_path, capsys):
     """Rates that do not know the end: the longer run is, to the bit, what it would have been."""
     constant = {"param_scheduler": [dict(type="ConstantLR", factor=0.5, end=3, by_epoch=False)]}

@@ -81,6 +81,7 @@ def test_result_equals_the_undisturbed_runs(hl, options, kills, config, killed, 
     assert told_by(tmp_path / "cut") == told_by(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_early_stopping_and_the_best_survive_a_kill(config, killed, told_by, tmp_path):
     """The run stops in its third validation, where the second resume begins."""
     options = EVERY | {"train_cfg.max_iters": 40, "default_hooks.checkpoint.save_best": "mIoU"}
@@ -102,6 +103,7 @@ class CountValidations(Hook):
         type(self).counted.append(runner.iter)
 
 
+@pytest.mark.slow
 def test_each_validation_is_made_once(config, tmp_path):
     """Also by a resume of a run that is at its end."""
     count = {"custom_hooks": [dict(type="CountValidations")], "train_cfg.max_iters": 6}
@@ -113,6 +115,7 @@ def test_each_validation_is_made_once(config, tmp_path):
     assert (first.curves, first.metrics) == (again.curves, again.metrics)
 
 
+@pytest.mark.slow
 def test_history_is_saved_as_far_as_averages_take_it(config, tmp_path):
     custom = [dict(data_src="loss", log_name="all", method_name="mean", window_size="global")]
     options = {"log_processor.custom_cfg": custom, "train_cfg.max_iters": 6}

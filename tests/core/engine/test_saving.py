@@ -61,6 +61,7 @@ def test_a_state_that_no_resume_could_read_ends_the_run_at_its_first_save(start,
     assert not checkpoints_in(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_names_no_file_to_be_removed(start, tmp_path):
     """mmengine removes what best_ckpt says, a folder too, when there is a better one."""
     best = {"default_hooks.checkpoint.save_best": "mIoU"}
