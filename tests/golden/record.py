@@ -42,8 +42,8 @@ FULLY = "fully_supervised/train.py fully_supervised/configs/pspnet_r18-w16.py --
 CASCADE = FULLY.replace("pspnet", "ocrnet")
 U2PL = ("semi_supervised/train_u2pl_hl.py --data camvid --split 1/2 --set "
         f"net.config={ROOT}/semi_supervised/configs/deeplabv3plus_r18-w16.py "
-        "trainer.optimizer.kwargs.lr=0.05 trainer.sup_only_epoch=0 dataset.mean=[123.675,116.28,103.53] "
-        "dataset.std=[58.395,57.12,57.375]")  # fmt: skip
+        "trainer.optimizer.kwargs.lr=0.05 trainer.sup_only_epoch=0 "
+        "dataset.mean=[123.675,116.28,103.53] dataset.std=[58.395,57.12,57.375]")  # fmt: skip
 DG = "domain_gen/train_gtav.py --source camvid:day --config deeplabv3plus_r18-w16"
 WEIGHTS = "[0.5,2,1,1,1,1,1,3,1,1,1]"
 COLLECT = "fully_supervised/collect_hardness.py FROM/iter_10.pth --out MAPS"
