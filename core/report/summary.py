@@ -253,6 +253,7 @@ def _unlike(runs: Sequence[Entry]) -> list[tuple[str, str, list[str]]]:
     """What makes runs of one subject incomparable: subject, quantity, its values."""
     quantities = {
         "track": lambda run: run.track,
+        "network": lambda run: run.network,
         "data": lambda run: run.data,
         "iterations": lambda run: str(run.iterations),
         "device": lambda run: run.device,

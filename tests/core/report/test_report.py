@@ -245,6 +245,9 @@ def test_failed_runs_are_listed(results):
 def test_incomparable_runs_are_named(results):
     text = to_markdown(summarize([*results, run("ce-scaled", 2, 0.4, iterations=1200)]))
     assert "The runs of net differ in iterations: 600, 1200." in text
+    other = run("ce-scaled", 2, 0.4, network="another")  # in the folder of an earlier version
+    text = to_markdown(summarize([*results, other]))
+    assert re.search(r"The runs of net differ in network: \w+, another\.", text)
 
 
 def test_unknown_arm_and_doubled_run_are_refused(results):
