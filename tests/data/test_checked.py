@@ -138,6 +138,7 @@ def test_every_script_that_runs_a_config_checks_its_samples(root):
     assert all("with_checked_samples" in text for text in scripts)
 
 
+@pytest.mark.slow
 def test_class_weights_are_counted_in_any_wrapper(user_set):
     from core.rivals.class_weights import class_pixels
 

@@ -99,6 +99,7 @@ def test_without_a_name_gtav_is_the_source_where_it_is(gtav, tmp_path, monkeypat
     assert manifest.find_source(None, Roots()).name == "streets:game"
 
 
+@pytest.mark.slow
 def test_the_image_is_fitted_and_the_label_is_not(cityscapes):
     def shapes(name):
         target = domains.parse(name)

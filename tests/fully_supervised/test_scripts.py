@@ -148,6 +148,7 @@ def test_flags_that_contradict_are_refused_before_anything_is_read(arguments, wo
     assert re.search(words, refused(call(TRAIN, "nowhere.py", *arguments)))
 
 
+@pytest.mark.slow
 def test_what_a_user_sets_is_kept(call, camvid, tmp_path):
     """Seed, hooks, work_dir, c: by ``--cfg-options``, as mmseg takes them; and the config that is
     written is the user's: what a run has beyond it is no part of it."""
@@ -188,6 +189,7 @@ def test_broken_files_are_named_in_training(finish, camvid, tmp_path, refused):
     )
 
 
+@pytest.mark.slow
 def test_wrong_label_ids_are_named_in_evaluation(call, camvid, tmp_path, refused):
     folder = copied(camvid, tmp_path / "data")
     label = np.full((180, 240), 77, np.uint8)

@@ -205,6 +205,7 @@ def test_networks_that_cannot_be_trained_are_refused(settings, config, message, 
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_settings_come_back_from_the_config(root, tmp_path):
     """What the model reads from a dumped config is what file and overrides said."""
     from mmengine.config import Config

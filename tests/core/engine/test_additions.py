@@ -230,6 +230,7 @@ def test_load_from_is_told_or_refused(runner, tmp_path, capsys):
     assert torch.equal(made.model.state_dict()[key], part[f"module.{key}"])
 
 
+@pytest.mark.slow
 def test_a_resume_goes_on_from_its_own_checkpoint(runner, tmp_path):
     """Whatever load_from says: it is where the run began."""
     import torch

@@ -99,6 +99,7 @@ def test_another_run_is_refused_by_name(changed, words, done, start):
     assert files(done) == before
 
 
+@pytest.mark.slow
 def test_other_images_are_refused(done, start, tiny_data, tmp_path):
     """A moved data set is the same; another one under the old names is not."""
     root = tiny_data["train_dataloader"]["dataset"]["data_root"]
@@ -140,6 +141,7 @@ def test_a_longer_schedule_is_taken_where_it_is_exact(done, start, tmp_path, cap
     assert a.keys() == b.keys() and all(a[key].equal(b[key]) for key in a)
 
 
+@pytest.mark.slow
 def test_a_fork_begins_anew_beside_it(done, start, capsys):
     place, weights = place_of(done, fork=True, resume=False)
     assert place == done.with_name("run-fork") and weights == str(done / "iter_4.pth")

@@ -218,6 +218,7 @@ def test_work_dir_with_checkpoints_is_not_overwritten(finished, config):
         run.train(config(finished[0]), RUN)
 
 
+@pytest.mark.slow
 def test_nan_stops_and_keeps_the_last_good_checkpoint(config, tmp_path):
     cfg = config(tmp_path)
     cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type="PoisonHook", step=5)]
@@ -265,6 +266,7 @@ def test_an_evaluation_measures_what_the_training_did(finished, config, tmp_path
     assert not list((tmp_path / "b/pictures").glob("*_hl.png"))
 
 
+@pytest.mark.slow
 def test_the_weights_that_are_validated_are_measured(config, tmp_path):
     """Averaged ones, which a hook puts in for the validation and into the checkpoint."""
     cfg = config(tmp_path)
