@@ -179,3 +179,9 @@ def test_a_schedule_in_epochs_needs_their_length():
     assert dose_of(cfg, epoch_length=4).rates == pytest.approx(4 * (1 + 0.5 + 0.25))
     cfg.param_scheduler[0].convert_to_iter_based = True
     assert math.isfinite(dose_of(cfg, epoch_length=4).rates)
+
+
+def test_the_laptops_adamw_gives_the_branch_a_rate_of_its_own():
+    cfg = load_config("domain_gen/configs/deeplabv3plus_lite0-adamw.py")
+    assert dose_of(cfg).at(0.01) == pytest.approx(PUBLISHED["Adam"], rel=0.1)
+    assert cfg.train_cfg.max_iters == 1000  # of its own: another config than the source's has that
