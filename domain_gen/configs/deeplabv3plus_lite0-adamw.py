@@ -1,5 +1,5 @@
-"""The same under AdamW, where alpha cancels and the rate alone decides what the HL branch gets; with
-a schedule of its own, that of camvid:day.
+"""The same under AdamW, where alpha cancels and the rate alone decides what the HL branch gets. It
+has a schedule of its own, that of camvid:day.
 
 bash domain_gen/run_all.sh --source camvid:day --config deeplabv3plus_lite0-adamw --data-root DIR
 """
