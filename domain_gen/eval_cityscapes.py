@@ -56,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     command = cli.command_of(__file__, argv)
     for net in nets:
+        strength = given(net.cfg)  # of the training, whatever it is evaluated on
         for target, root in found.items():
             cfg = prepare(
                 target_config(net, target, root),
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 verbose=args.verbose,
             )
             run = Result("domain_gen", net.network, target.name, net.arm, net.seed,
-                         title=target.title, facts=dict(source=net.source), strength=given(net.cfg),
+                         title=target.title, facts=dict(source=net.source), strength=strength,
                          command=command)  # fmt: skip
             if run := evaluate(cfg, net.path, run, reading=with_checked_samples):
                 miou = f"mIoU {100 * run.metrics.miou:.2f} %"
