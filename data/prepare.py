@@ -101,6 +101,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not error.problems:
             raise
         problems = error.problems
+    finally:
+        if not args.check_only:
+            sweep(root)  # SIGTERM to the group ends the processes in the midst of a file
     print("\n".join(told(problems)) or f"{root}: every image has its label, all files are whole")
     if problems:
         raise DataError(f"{_count(problems)} in {root}, listed above")
