@@ -39,5 +39,9 @@ class MapError(UserError, ValueError):
     """A hardness map that is missing, damaged, or of another size than its image."""
 
 
+class PictureError(UserError, ValueError):
+    """A picture that is missing, damaged, or no array that a network takes."""
+
+
 class NotFinite(UserError, RuntimeError):
     """The loss became NaN or infinite."""

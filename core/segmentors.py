@@ -9,6 +9,7 @@ at inference. Everything but ``_decode_head_forward_train`` is mmseg's.
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -86,22 +87,20 @@ class _HLMixin:
 
     @torch.no_grad()
     def predict_scores(self, inputs: Tensor) -> Tensor:
-        """``sigmoid(D)`` of Eq. 1 of normalised images (N, 3, H, W): (N, 1, H, W) float32, 0-1."""
-        hl_logits = self.hl_logits(self.extract_feat(inputs)).float()
-        return self.hl_loss.resize(hl_logits, inputs.shape[-2:]).sigmoid()
+        """``sigmoid(D)`` of Eq. 1 of normalised images (N, 3, H, W): (N, 1, H, W) float32, 0-1.
 
-    @torch.no_grad()
-    def predict_hardness(self, inputs: Tensor) -> Tensor:
-        """HL map (Eq. 1, every pixel valid) of normalised images.
-
-        Args:
-            inputs: (N, 3, H, W), as the data preprocessor gives them.
-
-        Returns:
-            (N, 1, H, W) float32, >= 0, each image sums to 1.
+        In the mode of inference of the model: where that slides, D is averaged over the windows.
         """
-        valid = torch.ones_like(inputs[:, 0], dtype=torch.bool)
-        return self.hl_loss.hl_map(self.hl_logits(self.extract_feat(inputs)), valid)
+
+        def of(crop: Tensor, _: list | None = None) -> Tensor:
+            hl_logits = self.hl_logits(self.extract_feat(crop)).float()
+            return self.hl_loss.resize(hl_logits, crop.shape[-2:])
+
+        if (self.test_cfg or {}).get("mode") != "slide":
+            return of(inputs).sigmoid()
+        # mmseg's way of sliding, of another head.
+        other = SimpleNamespace(test_cfg=self.test_cfg, out_channels=1, encode_decode=of)
+        return EncoderDecoder.slide_inference(other, inputs, [{}]).sigmoid()
 
 
 def stack_labels(data_samples: list) -> Tensor:

@@ -1,5 +1,6 @@
 """Tiny models, batches, data sets, hooks and commands that several test modules use."""
 
+import copy
 import functools
 import importlib
 import json
@@ -30,8 +31,11 @@ from mmseg.visualization import SegLocalVisualizer
 
 import core.segmentors  # noqa: F401
 from core.configs import fit_norm, load_config, without_pretrained
+from core.convert import to_hl
 from core.engine import sweep
+from core.engine.checkpoint import to_bytes
 from core.engine.cli import main_line
+from core.mmfixes import unformatted
 from data.errors import DataError
 
 CLASSES = 5
@@ -85,71 +89,71 @@ def _head(type_="FCNHead", **more):
     return head
 
 
+def _config(kind: str = "plain") -> Config:
+    model = dict(
+        type="EncoderDecoder",
+        data_preprocessor=dict(
+            type="SegDataPreProcessor",
+            mean=[127.5] * 3,
+            std=[60.0] * 3,
+            bgr_to_rgb=True,
+            pad_val=0,
+            seg_pad_val=255,
+            size=(32, 48),
+        ),
+        backbone=dict(
+            type="ResNetV1c",
+            depth=18,
+            base_channels=8,
+            stem_channels=8,
+            strides=(1, 2, 1, 1),
+            dilations=(1, 1, 2, 4),
+            norm_cfg=dict(type="BN"),
+        ),
+        decode_head=_head(in_channels=64, in_index=3),
+        auxiliary_head=_head(loss_decode=dict(type="CrossEntropyLoss", loss_weight=0.4)),
+        train_cfg=dict(),
+        test_cfg=dict(mode="whole"),
+    )
+    if kind == "cascade":
+        ocr = _head("OCRHead", in_channels=64, in_index=3, ocr_channels=8)
+        for key in ("num_convs", "concat_input"):
+            ocr.pop(key)
+        first = _head(loss_decode=dict(type="CrossEntropyLoss", loss_weight=0.4))
+        model.update(
+            type="CascadeEncoderDecoder",
+            num_stages=2,
+            decode_head=[first, ocr],
+            auxiliary_head=None,
+        )
+    return Config(
+        dict(
+            model=model,
+            optim_wrapper=dict(
+                type="OptimWrapper", optimizer=dict(type="SGD", lr=0.05, momentum=0.9)
+            ),
+            param_scheduler=[
+                dict(type="PolyLR", power=0.9, begin=0, end=12, eta_min=1e-4, by_epoch=False)
+            ],
+            train_cfg=dict(type="IterBasedTrainLoop", max_iters=12, val_interval=6),
+            val_cfg=dict(type="ValLoop"),
+            test_cfg=dict(type="TestLoop"),
+            log_processor=dict(window_size=1),  # the very losses, not a running mean
+            default_hooks=dict(
+                timer=dict(type="IterTimerHook"),
+                logger=dict(type="LoggerHook", interval=1),
+                param_scheduler=dict(type="ParamSchedulerHook"),
+                checkpoint=dict(type="CheckpointHook", interval=3, max_keep_ckpts=3),
+                sampler_seed=dict(type="DistSamplerSeedHook"),
+            ),
+        )
+    )
+
+
 @pytest.fixture
 def tiny_config():
     """``tiny_config(kind)``: a whole small config, kind "plain" (FCN) or "cascade" (OCRNet)."""
-
-    def make(kind: str = "plain") -> Config:
-        model = dict(
-            type="EncoderDecoder",
-            data_preprocessor=dict(
-                type="SegDataPreProcessor",
-                mean=[127.5] * 3,
-                std=[60.0] * 3,
-                bgr_to_rgb=True,
-                pad_val=0,
-                seg_pad_val=255,
-                size=(32, 48),
-            ),
-            backbone=dict(
-                type="ResNetV1c",
-                depth=18,
-                base_channels=8,
-                stem_channels=8,
-                strides=(1, 2, 1, 1),
-                dilations=(1, 1, 2, 4),
-                norm_cfg=dict(type="BN"),
-            ),
-            decode_head=_head(in_channels=64, in_index=3),
-            auxiliary_head=_head(loss_decode=dict(type="CrossEntropyLoss", loss_weight=0.4)),
-            train_cfg=dict(),
-            test_cfg=dict(mode="whole"),
-        )
-        if kind == "cascade":
-            ocr = _head("OCRHead", in_channels=64, in_index=3, ocr_channels=8)
-            for key in ("num_convs", "concat_input"):
-                ocr.pop(key)
-            first = _head(loss_decode=dict(type="CrossEntropyLoss", loss_weight=0.4))
-            model.update(
-                type="CascadeEncoderDecoder",
-                num_stages=2,
-                decode_head=[first, ocr],
-                auxiliary_head=None,
-            )
-        return Config(
-            dict(
-                model=model,
-                optim_wrapper=dict(
-                    type="OptimWrapper", optimizer=dict(type="SGD", lr=0.05, momentum=0.9)
-                ),
-                param_scheduler=[
-                    dict(type="PolyLR", power=0.9, begin=0, end=12, eta_min=1e-4, by_epoch=False)
-                ],
-                train_cfg=dict(type="IterBasedTrainLoop", max_iters=12, val_interval=6),
-                val_cfg=dict(type="ValLoop"),
-                test_cfg=dict(type="TestLoop"),
-                log_processor=dict(window_size=1),  # the very losses, not a running mean
-                default_hooks=dict(
-                    timer=dict(type="IterTimerHook"),
-                    logger=dict(type="LoggerHook", interval=1),
-                    param_scheduler=dict(type="ParamSchedulerHook"),
-                    checkpoint=dict(type="CheckpointHook", interval=3, max_keep_ckpts=3),
-                    sampler_seed=dict(type="DistSamplerSeedHook"),
-                ),
-            )
-        )
-
-    return make
+    return _config
 
 
 @pytest.fixture
@@ -245,6 +249,28 @@ def tiny_data(tmp_path_factory) -> dict:
         val_evaluator=metric,
         test_evaluator=metric,
     )
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tiny_data, tmp_path_factory) -> dict[str, Path]:
+    """Checkpoints ``hl``, ``baseline`` and ``other`` (HL from another seed) of untrained networks
+    that read ``tiny_data``, each in a folder of its own, as a training would have written them."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    found = {}
+    for name, seed in (("hl", 0), ("baseline", 0), ("other", 1)):
+        cfg = _config()
+        cfg.merge_from_dict(copy.deepcopy(tiny_data))
+        if name != "baseline":
+            cfg = to_hl(cfg)
+        torch.manual_seed(seed)
+        model = MODELS.build(copy.deepcopy(cfg.model))
+        model.init_weights()
+        meta = dict(cfg=unformatted(cfg).pretty_text, iter=12, epoch=0,
+                    dataset_meta=tiny_data["val_dataloader"]["dataset"]["metainfo"])  # fmt: skip
+        found[name] = folder / name / "iter_12.pth"
+        found[name].parent.mkdir()
+        found[name].write_bytes(to_bytes(dict(meta=meta, state_dict=model.state_dict())))
+    return found
 
 
 class Killed(BaseException):

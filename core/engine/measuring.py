@@ -7,6 +7,7 @@ import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,9 @@ from core.engine.metrics import map_prediction
 from core.engine.resuming import unwrapped
 from core.engine.sampling import same_random_state
 from core.engine.stopping import start_worker
+from core.errors import ConfigError
 from core.measures import Part, Strength
+from core.segmentors import HL_HEAD
 
 MOST = 500  # images that a run is measured on at its end
 
@@ -47,6 +50,25 @@ class Seen(NamedTuple):
 def has_map(model: nn.Module) -> bool:
     """Whether a segmentor, not wrapped, has an HL branch that was trained."""
     return getattr(model, "predict_scores", None) is not None
+
+
+def load_weights(model: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Give a segmentor the weights of a checkpoint; one without an HL branch, as an exported one,
+    has no map then.
+
+    Raises:
+        ConfigError: they are not those of such a segmentor.
+    """
+    own = model.state_dict()
+    wrong = [key for key in own.keys() ^ state.keys() if not key.startswith(f"{HL_HEAD}.")]
+    wrong += [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
+    if wrong:
+        raise ConfigError(
+            f"{path} does not fit the config: {len(wrong)} tensors differ, e.g. {min(wrong)}"
+        )
+    model.load_state_dict(state, strict=False)
+    if has_map(model) and not any(key.startswith(f"{HL_HEAD}.") for key in state):
+        model.predict_scores = None  # the branch knows nothing
 
 
 @contextmanager
@@ -110,7 +132,7 @@ def measure(
     model = unwrapped(model)
     metainfo = dataset.metainfo
     classes = metainfo["classes"]
-    of_parts = PartMeter(classes, ignore_index := _ignore_index(model))
+    of_parts = PartMeter(classes, ignore_index := ignore_index_of(model))
     same_classes = metainfo.get("prediction_map") is None
     of_map = StrengthMeter(model.hl_loss.c) if has_map(model) and same_classes else None
     loader = DataLoader(
@@ -143,7 +165,7 @@ def _hardness(seen: Seen, ignore_index: int) -> tuple[np.ndarray, ...]:
     return tuple(tensor.cpu().numpy() for tensor in found)
 
 
-def _ignore_index(model: nn.Module) -> int:
+def ignore_index_of(model: nn.Module) -> int:
     head = getattr(model, "decode_head", model)
     return (head[-1] if isinstance(head, nn.ModuleList) else head).ignore_index
 

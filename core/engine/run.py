@@ -26,7 +26,7 @@ from core import result
 from core.dose import given
 from core.engine.checkpoint import checkpoints_in, iteration_of, load_checkpoint, weights_revision
 from core.engine.cli import note
-from core.engine.measuring import MOST, has_map, measure
+from core.engine.measuring import MOST, load_weights, measure
 from core.engine.panels import Pictures
 from core.engine.resuming import unwrapped
 from core.engine.runner import HLRunner
@@ -260,22 +260,14 @@ def _load(cfg: Config, checkpoint: str | Path, reading: Reading | None) -> tuple
     state = content["state_dict"]
     runner = HLRunner.from_cfg(cfg, reading)
     model = unwrapped(runner.model)
-    own = model.state_dict()
-    # An exported checkpoint has no HL branch, and none is needed to test.
-    wrong = [key for key in own.keys() ^ state.keys() if not key.startswith(f"{HL_HEAD}.")]
-    wrong += [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
-    if any(key.startswith(("teacher.", "student.")) for key in state.keys() - own.keys()):
+    if any(
+        key.startswith(("teacher.", "student.")) for key in state.keys() - model.state_dict().keys()
+    ):
         raise ConfigError(
             f"{checkpoint} holds a teacher and a student: test what core.export makes of it, "
             f"python -m core.export {checkpoint} plain.pth"
         )
-    if wrong:
-        raise ConfigError(
-            f"{checkpoint} does not fit the config: {len(wrong)} tensors differ, e.g. {min(wrong)}"
-        )
-    model.load_state_dict(state, strict=False)
-    if has_map(model) and not any(key.startswith(f"{HL_HEAD}.") for key in state):
-        model.predict_scores = None  # the branch knows nothing
+    load_weights(model, state, checkpoint)
     runner._has_loaded = True
     iteration = (content.get("meta") or {}).get("iter")
     return runner, Weights(Path(checkpoint).name, iteration, _revision(state))

@@ -47,7 +47,7 @@ def main_table(table: Table) -> str:
                 cells += [percent(row.published), points(row.published_delta)]
                 cells += [points(row.to_published)]
             body.append(cells)
-    return _grid([*head, *PUBLISHED] if table.has_published else head, body, left=2)
+    return grid([*head, *PUBLISHED] if table.has_published else head, body, left=2)
 
 
 def class_table(table: Table, subject: str) -> str:
@@ -63,7 +63,7 @@ def class_table(table: Table, subject: str) -> str:
         ]
         for name in table.classes_of(subject)
     ]
-    return _grid(head, body, left=1)
+    return grid(head, body, left=1)
 
 
 def strength_table(table: Table) -> str:
@@ -74,7 +74,7 @@ def strength_table(table: Table) -> str:
         for row in rows:
             if row.strength:
                 body.append([titles.pop() if titles else "", row.name, *strength.cells(row)])
-    return _grid([table.group, "Arm", *strength.HEAD], body, left=2)
+    return grid([table.group, "Arm", *strength.HEAD], body, left=2)
 
 
 def parts_table(table: Table, subject: str) -> str:
@@ -83,7 +83,7 @@ def parts_table(table: Table, subject: str) -> str:
     for title, of in parts.groups(table.subjects[subject]):
         for i, (row, part) in enumerate(of):
             body.append([title if i == 0 else "", row.name, *parts.cells(part)])
-    return _grid(["Pixels", "Arm", *parts.HEAD], body, left=2)
+    return grid(["Pixels", "Arm", *parts.HEAD], body, left=2)
 
 
 def to_markdown(table: Table, notes: Sequence[str] = ()) -> str:
@@ -185,7 +185,7 @@ def to_json(table: Table) -> str:
     return text + "\n"
 
 
-def _grid(head: Sequence[str], body: Sequence[Sequence[str]], left: int) -> str:
+def grid(head: Sequence[str], body: Sequence[Sequence[str]], left: int) -> str:
     """A Markdown table with padded columns, the first ``left`` of them aligned left."""
     cells = [[_inert(cell).replace("|", "\\|") for cell in row] for row in (head, *body)]
     widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]

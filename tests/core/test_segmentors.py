@@ -105,11 +105,17 @@ def test_inference_does_not_run_the_branch(kind, tiny_config, tiny_batch, build)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_predict_hardness_is_a_map(kind, tiny_config, tiny_batch, build):
-    model = build(to_hl(tiny_config(kind))).eval()
-    h = model.predict_hardness(tiny_batch()[0])
-    assert h.shape == (2, 1, 32, 48) and h.min() > 0
-    torch.testing.assert_close(h.sum((1, 2, 3)), torch.ones(2))
+def test_scores_slide_where_the_prediction_does(kind, tiny_config, tiny_batch, build):
+    cfg = to_hl(tiny_config(kind))
+    cfg.model.test_cfg = dict(mode="slide", crop_size=(32, 32), stride=(32, 16))
+    model = build(cfg).eval()
+    images = tiny_batch()[0]
+    left, right = (
+        model.hl_logits(model.extract_feat(x)) for x in (images[..., :32], images[..., 16:])
+    )
+    left, right = (model.hl_loss.resize(x.detach(), (32, 32)) for x in (left, right))
+    want = torch.cat([left[..., :16], (left[..., 16:] + right[..., :16]) / 2, right[..., 16:]], -1)
+    torch.testing.assert_close(model.predict_scores(images), want.sigmoid())
 
 
 def test_cascade_weighs_every_stage_with_one_map(tiny_config, tiny_batch, build):

@@ -1,0 +1,286 @@
+"""Predict with a trained checkpoint: ``load("iter_40000.pth").predict("street.jpg")``.
+
+The checkpoint carries its config: network, transforms of the test pipeline, mode of inference.
+What comes out has the picture's own size. A checkpoint of U²PL predicts with its teacher; its HL
+map is the student's.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS, MODELS
+from PIL import Image
+from torch import Tensor, nn
+
+from core import mmfixes
+from core.analysis.pixels import pixel_figures
+from core.configs import fit_norm, import_custom, load_config, without_pretrained
+from core.engine.checkpoint import load_checkpoint
+from core.engine.measuring import has_map, load_weights, looking
+from core.errors import ConfigError, PictureError
+from core.trust import config_of
+
+# The one step that reads images; what it may say besides, which changes nothing here.
+_READING = dict(type="LoadImageFromFile", to_float32=False, color_type="color")
+_ANY = ("backend_args", "imdecode_backend", "ignore_empty")
+_LARGEST = 2**29  # pixels of a picture
+
+
+class Look(NamedTuple):
+    """What a network makes of a picture, at the size in which it enters the network.
+
+    ``seg_logits``: (C, h, w) float, C >= 2. ``scores``: (h, w), ``sigmoid(D)``, 0-1; None without
+    an HL branch, or where it was not asked for. ``size``: H, W of the picture.
+    """
+
+    seg_logits: Tensor
+    scores: Tensor | None
+    size: tuple[int, int]
+
+
+class Prediction(NamedTuple):
+    """All at the picture's own size, H, W.
+
+    ``image``: (H, W, 3) uint8, RGB, upright. ``labels``: (H, W) uint8 (uint16 for more than 256
+    classes). ``confidence``: (H, W) float32, softmax of the class that is predicted, 0-1.
+    ``hardness``: (H, W) float32, ``sigmoid(D)`` of Eq. 1, 0-1; None without an HL branch.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    confidence: np.ndarray
+    hardness: np.ndarray | None
+
+
+class Predictor:
+    """A trained network, ready for pictures; made by :func:`load`.
+
+    Attributes:
+        cfg: the config that it was built from.
+        model: the segmentor that predicts, in eval mode.
+        hl_model: the segmentor whose HL branch gives the map; None without a trained branch.
+        meta: what the checkpoint says of itself.
+        classes, palette: names and RGB colours, one a class.
+    """
+
+    def __init__(
+        self, cfg: Config, model: nn.Module, hl_model: nn.Module | None, meta: dict
+    ) -> None:
+        self.cfg, self.meta = cfg, meta
+        self.model, self.hl_model = model, hl_model
+        self.device = next(model.parameters()).device
+        self._pipeline = Compose(_transforms(cfg))
+        self.classes, self.palette = _names(cfg, meta, max(2, model.out_channels))
+
+    @property
+    def align_corners(self) -> bool:
+        return self.model.align_corners
+
+    def look(self, image: np.ndarray, *, hardness: bool = True) -> Look:
+        """The network's own output for a picture.
+
+        Args:
+            image: (H, W, 3) uint8, RGB.
+            hardness: whether to run the HL branch.
+
+        Raises:
+            PictureError: it is no such array.
+        """
+        image = _checked(image)
+        size = image.shape[:2]
+        given = dict(img=np.ascontiguousarray(image[..., ::-1]), img_shape=size, ori_shape=size,
+                     img_path=None, seg_fields=[])  # fmt: skip
+        packed = self._pipeline(given)
+        batch = dict(inputs=[packed["inputs"]], data_samples=[packed["data_samples"]])
+        with looking(self.model):
+            data = self.model.data_preprocessor(copy.copy(batch), False)
+            meta = data["data_samples"][0].metainfo
+            logits = self.model.inference(data["inputs"], [dict(meta)])[0].float()
+            scores = None
+            if hardness and self.hl_model is not None:
+                scores = self.hl_model.predict_scores(data["inputs"])[0, 0]
+        left, right, top, bottom = meta.get("img_padding_size", meta.get("padding_size", [0] * 4))
+        inside = np.s_[..., top : logits.shape[-2] - bottom, left : logits.shape[-1] - right]
+        if len(logits) == 1:  # sigmoid > threshold, told as a softmax of two
+            threshold = torch.tensor(self.model.decode_head.threshold)
+            logits = torch.cat([torch.zeros_like(logits), logits - threshold.logit()])
+        return Look(logits[inside], None if scores is None else scores[inside], size)
+
+    def predict(self, image: str | Path | np.ndarray, *, hardness: bool = True) -> Prediction:
+        """Classes, confidence and HL map of a picture.
+
+        Args:
+            image: a file of any kind that OpenCV reads, turned as its EXIF tag says; or an array
+                (H, W, 3) uint8, RGB.
+            hardness: whether to run the HL branch, where there is one.
+
+        Raises:
+            PictureError: the file is missing, damaged or no picture; or the array is no such one.
+        """
+        pixels = image if isinstance(image, np.ndarray) else read_picture(image)
+        look = self.look(pixels, hardness=hardness)
+        figures = pixel_figures(look.seg_logits, look.size, align_corners=self.align_corners)
+        kind = np.uint8 if len(look.seg_logits) <= 256 else np.uint16
+        return Prediction(pixels, figures.pred.cpu().numpy().astype(kind),
+                          figures.confidence.cpu().numpy(), self.hardness(look))  # fmt: skip
+
+    def hardness(self, look: Look) -> np.ndarray | None:
+        """``sigmoid(D)`` at the picture's size, (H, W) float32, 0-1."""
+        if look.scores is None:
+            return None
+        return self.hl_model.hl_loss.resize(look.scores[None, None], look.size)[0, 0].cpu().numpy()
+
+
+def load(
+    checkpoint: str | Path,
+    *,
+    config: str | Path | None = None,
+    device: str | torch.device | None = None,
+    trust: Sequence[str] = (),
+) -> Predictor:
+    """A trained network out of a checkpoint of ours (any track), an exported one, or one of mmseg.
+
+    Args:
+        checkpoint: the file.
+        config: in the place of the one that it carries.
+        device: where to run; a GPU where there is one, by default.
+        trust: modules that the checkpoint's config may import, see :func:`core.trust.config_of`.
+
+    Raises:
+        CheckpointError: missing, damaged, or it holds more than plain values.
+        ConfigError: it carries no config and none is given; the config cannot be trusted; or the
+            weights do not fit it.
+    """
+    content = load_checkpoint(checkpoint)
+    cfg = _config(content["meta"], checkpoint, config, trust)
+    init_default_scope("mmseg")
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    state = content["state_dict"]
+    teacher, student = (_part(state, prefix) for prefix in ("teacher.", "student."))
+    of_student = cfg.model.get("student") if student else None
+    if "segmentor" in cfg.model:
+        cfg.model = cfg.model.segmentor
+    if student and not teacher:
+        cfg.model = of_student or cfg.model
+    model = _built(cfg.model, teacher or student or state, checkpoint, device)
+    hl_model = model
+    if teacher and of_student:
+        hl_model = _built(of_student, student, checkpoint, device)
+    return Predictor(cfg, model, hl_model if has_map(hl_model) else None, content["meta"])
+
+
+def read_picture(path: str | Path) -> np.ndarray:
+    """A picture file as RGB, (H, W, 3) uint8, turned upright as its EXIF tag says.
+
+    Raises:
+        PictureError: it is missing, damaged, cut short or no picture.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "no such picture"
+        raise PictureError(f"{path}: {what}; name a picture file")
+    try:
+        with Image.open(path) as header:
+            if header.width * header.height > _LARGEST:
+                raise PictureError(f"{path}: is {header.width}x{header.height}; cut it into tiles")
+            header.load()  # finds a file that ends early, which OpenCV fills with grey
+        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    except PictureError:
+        raise
+    except Exception as error:  # decoders raise of any kind
+        words = " ".join(str(error).replace(repr(str(path)), "it").split())
+        raise PictureError(f"{path}: cannot be read as a picture ({words[:160]}); copy it again, "
+                           "or leave it out") from error  # fmt: skip
+    if pixels is None:
+        raise PictureError(f"{path}: OpenCV cannot decode it; store it as PNG or JPEG")
+    return np.ascontiguousarray(pixels[..., ::-1])
+
+
+def _checked(image: np.ndarray) -> np.ndarray:
+    good = isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 3
+    if not good or image.dtype != np.uint8 or not image.size:
+        shape = f"{getattr(image, 'dtype', type(image).__name__)} {getattr(image, 'shape', '')}"
+        raise PictureError(f"a picture is an array (H, W, 3) of uint8, RGB; got {shape.strip()}")
+    return image
+
+
+def _config(meta: dict, path: str | Path, given: str | Path | None, trust: Sequence[str]) -> Config:
+    if given is None:
+        cfg = config_of(meta, path, trust)
+        if cfg is None:
+            raise ConfigError(f"{path}: carries no config; name its config: --config FILE")
+    else:
+        cfg = load_config(given)
+        import_custom(cfg)
+    cfg = copy.deepcopy(cfg)
+    if not isinstance(cfg.get("model"), dict):
+        raise ConfigError(f"{given or path}: the config has no model")
+    mmfixes.install()
+    without_pretrained(cfg)
+    fit_norm(cfg, synchronized=False)
+    return cfg
+
+
+def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def _built(model: dict, state: dict, path: str | Path, device: str | torch.device) -> nn.Module:
+    model = MODELS.build(copy.deepcopy(model))
+    load_weights(model, state, path)
+    return model.to(device).eval()
+
+
+def _transforms(cfg: Config) -> list[dict]:
+    """Of the test pipeline, those after a picture is read.
+
+    Raises:
+        ConfigError: there is none, or it reads other than 8-bit colours.
+    """
+    dataset = (cfg.get("test_dataloader") or {}).get("dataset") or {}
+    while "pipeline" not in dataset and isinstance(dataset.get("dataset"), dict):
+        dataset = dataset["dataset"]
+    pipeline = dataset.get("pipeline") or cfg.get("test_pipeline")
+    if not pipeline:
+        raise ConfigError("the config has no test pipeline (test_dataloader.dataset.pipeline): how "
+                          "a picture enters the network cannot be told")  # fmt: skip
+    for step in pipeline:
+        if step["type"].startswith("LoadImage"):
+            known = dict(_READING, **{k: v for k, v in step.items() if k in _ANY})
+            if dict(known, **step) != known:
+                raise ConfigError(f"the test pipeline reads images with {dict(step)}: plain "
+                                  "LoadImageFromFile (colours of 8 bits) is known here")  # fmt: skip
+    return [copy.deepcopy(dict(s)) for s in pipeline if not s["type"].startswith("Load")]
+
+
+def _names(cfg: Config, meta: dict, count: int) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names and colours of the classes, of the checkpoint, or of the config's data set."""
+    told = meta.get("dataset_meta")
+    dataset: Any = (cfg.get("test_dataloader") or {}).get("dataset") or {}
+    known = DATASETS.get(dataset.get("type") or "") if isinstance(dataset, dict) else None
+    for found in (told, dataset.get("metainfo"), getattr(known, "METAINFO", None)):
+        if isinstance(found, dict) and len(found.get("classes") or ()) == count:
+            classes = tuple(map(str, found["classes"]))
+            colors = found.get("palette") or ()
+            break
+    else:
+        classes, colors = tuple(f"class {k}" for k in range(count)), ()
+    try:
+        palette = np.asarray(colors, dtype=np.uint8).reshape(count, 3)
+    except (ValueError, TypeError, OverflowError):
+        hues = [
+            (0.618034 * k % 1, 0.55 + 0.4 * (k % 2), 0.9 - 0.3 * (k % 3) / 2) for k in range(count)
+        ]
+        palette = np.array([colorsys.hsv_to_rgb(*hue) for hue in hues]) * 255
+    return classes, palette.round().astype(np.uint8)
