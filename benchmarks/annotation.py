@@ -5,8 +5,8 @@
 Of each seed a first part of CamVid's training images is drawn at random and a model with HL is
 trained on it; this model chooses what is labeled next, out of the rest: at random, by the mean of
 its hardness map, or by the mean entropy of its prediction. A model is trained anew on the larger
-set, it chooses again. Every model has the same number of iterations; all is measured on the validation
-images. What is finished is skipped: the same command again.
+set, it chooses again. Every model has the same number of iterations; all is measured on the
+validation images. What is finished is skipped: the same command again.
 """
 
 import argparse
