@@ -33,7 +33,9 @@ def tell(section: Section, folder: Path) -> None:
     """Print the tables of a section, and where its files lie."""
     print(f"{printable(section.title)}\n")
     for table in section.tables:
-        print(f"{printable(table.title)}\n\n{grid(table.columns, table.rows, 1)}\n")
+        left = next((i for i, is_text in enumerate(_texts(table)) if not is_text),
+                    len(table.columns))  # fmt: skip
+        print(f"{printable(table.title)}\n\n{grid(table.columns, table.rows, left)}\n")
     for name, what in section.files.items():
         print(f"{folder / name}: {printable(what)}")
 
@@ -138,9 +140,14 @@ def _view(section: Section, folder: Path) -> dict[str, Any]:
     )
 
 
-def _table(table: Grid) -> dict[str, Any]:
+def _texts(table: Grid) -> list[bool]:
+    """Of each column whether it is of words, set to the left; the first is."""
     columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
-    texts = [i == 0 or not all(map(_NUMBER.match, cells)) for i, cells in enumerate(columns)]
+    return [i == 0 or not all(map(_NUMBER.match, cells)) for i, cells in enumerate(columns)]
+
+
+def _table(table: Grid) -> dict[str, Any]:
+    texts = _texts(table)
 
     def cell(text: str, is_text: bool) -> dict[str, str]:
         return dict(text=text, css="l" * is_text + " long" * (len(text) > _LONG))
