@@ -110,6 +110,7 @@ figcaption { font: .8125rem/1.4 var(--sans); }
 .two { grid-template-columns: repeat(2, 1fr); }
 .many { grid-template-columns: repeat(auto-fit, minmax(min(10rem, 45%), 1fr)); }
 .strip img { display: block; width: 100%; height: auto; background: var(--tint); }
+.alone img { width: auto; max-width: 100%; }
 .zoom { display: block; width: 100%; padding: 0; border: 0; background: none; cursor: zoom-in; }
 #large { width: 100vw; height: 100vh; max-width: none; max-height: none; padding: 1rem; border: 0;
   background: var(--paper); color: var(--ink); }

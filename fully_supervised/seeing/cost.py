@@ -281,11 +281,11 @@ def _published(measured: Sequence[Measured]) -> list[Grid]:
 
 
 def row_of(model: Model) -> str | None:
-    """The row of the paper that a config is: by name, or by the config of mmseg's it is of."""
+    """The row of the paper that a config is: by name, or by mmseg's config that it is made of."""
     if model.name in manifest.costs():
         return model.name
-    found = (name for name, row in manifest.models().items()
-             if row.base == model.base and not row.loaders and name in manifest.costs())  # fmt: skip
+    rows = {name: row for name, row in manifest.models().items() if name in manifest.costs()}
+    found = (name for name, row in rows.items() if row.base == model.base and not row.loaders)
     return next(found, None)
 
 
