@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from skimage.color import deltaE_ciede2000, rgb2lab
 
 from core import result
+from core.analysis.colors import color_hardness
 from core.measures import Metrics, Strength
 from core.report import images
 from core.report.charts import LINE, line_chart
@@ -226,3 +228,29 @@ def test_lines_stand_out_from_the_page(scheme, paper):
     for pair in LINES:
         light = sorted((luminance(pair[scheme]), luminance(paper)))
         assert (light[1] + 0.05) / (light[0] + 0.05) >= 3, pair
+
+
+# Machado, Oliveira, Fernandes 2009, severity 1, of linear RGB.
+PROTAN = ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216),
+          (-0.003882, -0.048116, 1.051998))  # fmt: skip
+DEUTAN = ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413),
+          (-0.011820, 0.042940, 0.968881))  # fmt: skip
+
+
+def seen(colors: np.ndarray, matrix) -> np.ndarray:
+    """CIELAB of sRGB colours (n, 3), 0-1, as an eye without red or green cones has them."""
+    linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(linear @ np.array(matrix).T, 0, 1)
+    return rgb2lab(
+        np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    )
+
+
+@pytest.mark.parametrize("matrix", [np.eye(3), PROTAN, DEUTAN], ids=["all", "protan", "deutan"])
+def test_colors_are_for_all_eyes(matrix):
+    for scheme in (0, 1):
+        lines = [[int(pair[scheme][i : i + 2], 16) / 255 for i in (1, 3, 5)] for pair in LINES]
+        lab = seen(np.array(lines), matrix)
+        assert deltaE_ciede2000(lab[1:], lab[:-1]).min() > 12
+    ramp = color_hardness(np.linspace(0, 1, 21)[None])[0] / 255
+    assert np.diff(seen(ramp, matrix)[:, 0]).min() > 2  # harder is brighter
