@@ -238,7 +238,8 @@ def curve_chart(name: str, title: str, curves: Mapping[str, Sequence[Curve]], la
 
 
 def line_chart(chart: Chart, label: str) -> str:
-    """Lines over one quantity, each with a colour, a dash and a mark of its own; the legend below.
+    """Lines over one quantity, each with a colour, a dash and a mark of its own; the legend below,
+    but for one line that is called as its axis.
 
     Args:
         chart: what is drawn; points of a line are put in the order of x.
@@ -266,7 +267,7 @@ def line_chart(chart: Chart, label: str) -> str:
         axes.grid(axis="y")
         axes.set_xlabel(_short(chart.x))
         axes.set_ylabel(_short(chart.y))
-        if lines:
+        if lines and list(chart.lines) != [chart.y]:
             drawn.figure.legend(loc="outside lower left", ncols=columns, frameon=False,
                                 handlelength=3.2, fontsize=8.5)  # fmt: skip
     return drawn.svg

@@ -213,6 +213,7 @@ def test_a_line_chart_draws_every_line_and_tells_them_apart():
 def test_a_chart_without_points_is_drawn_and_one_of_triples_is_refused():
     assert line_chart(Chart("c", "x", "y", {}), "none").startswith("<svg")
     assert ">empty<" in line_chart(Chart("c", "x", "y", {"empty": []}), "empty")
+    assert line_chart(Chart("c", "x", "SSIM", {"SSIM": [[0, 1]]}), "named").count("SSIM") == 1
     with pytest.raises(ValueError, match="two numbers"):
         line_chart(Chart("c", "x", "y", {"l": [[1, 2, 3]]}), "bad")
 
