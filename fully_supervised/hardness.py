@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     if found is not None:  # page itself leaves none
         tell(section.write(found, folder, command), folder)
-    print(f"page: {write_page(root)}")
+    print(f"page: {write_page(root, tuple(COMMANDS))}")
 
 
 if __name__ == "__main__":

@@ -16,14 +16,20 @@ from matplotlib.ticker import MaxNLocator
 from core.arms import KINDS, VARIANTS
 from core.report.findings import ENOUGH
 from core.report.rows import Row
+from core.report.style import LINES
 from core.report.words import printable
+from core.section import Chart
 
 # Matplotlib knows no CSS variables: it draws in stand-in colours, replaced in the text of the SVG.
 INK, MUTED, RULE, PAPER = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04"
 _NAMES = [*KINDS, *(f"variant-{i}" for i in range(1, len(VARIANTS) + 1))]
 COLOR = {name: f"#0a0c{i:02x}" for i, name in enumerate(_NAMES)}  # by CSS variable
+LINE = tuple(f"#0a0d{i:02x}" for i in range(1, len(LINES) + 1))
+_DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (9, 3)))
+_MARKS = "os^DvPX"  # with the dashes tell lines apart without their colours
 _VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper"}
 _VARIABLES |= {color: name for name, color in COLOR.items()}
+_VARIABLES |= {color: f"line-{i}" for i, color in enumerate(LINE, start=1)}
 
 _STYLE = {
     "font.size": 9,
@@ -229,3 +235,39 @@ def curve_chart(name: str, title: str, curves: Mapping[str, Sequence[Curve]], la
         axes.grid(axis="y")
         axes.set_xlabel("iteration")
     return chart.svg
+
+
+def line_chart(chart: Chart, label: str) -> str:
+    """Lines over one quantity, each with a colour, a dash and a mark of its own; the legend below,
+    but for one line that is called as its axis.
+
+    Args:
+        chart: what is drawn; points of a line are put in the order of x.
+        label: says what is drawn, and is unique.
+
+    Raises:
+        ValueError: a point is not two numbers.
+    """
+    if any(len(point) != 2 for line in chart.lines.values() for point in line):
+        raise ValueError(f"chart {chart.title!a} has points of other than two numbers")
+    columns = 2 if all(len(name) <= _LONGEST // 2 for name in chart.lines) else 1
+    rows = -(-len(chart.lines) // columns)
+    with _Chart(4.8, 2.7 + 0.19 * rows, label) as (drawn, axes):
+        lines = [_thin(line) for line in chart.lines.values()]
+        for i, (name, line) in enumerate(zip(chart.lines, lines, strict=True)):
+            axes.plot(line[:, 0], line[:, 1], label=_short(name), color=LINE[i % len(LINE)],
+                      linestyle=_DASHES[i % len(_DASHES)], linewidth=1.6,
+                      marker=_MARKS[i % len(_MARKS)], markersize=4.5, markeredgecolor=PAPER,
+                      markeredgewidth=0.6, markevery=max(1, len(line) // 12))  # fmt: skip
+        axes.margins(x=0.03)
+        x = np.concatenate([line[:, 0] for line in lines]) if lines else np.zeros(0)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=bool((x == x.round()).all())))
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.tick_params(axis="y", labelcolor=MUTED)
+        axes.grid(axis="y")
+        axes.set_xlabel(_short(chart.x))
+        axes.set_ylabel(_short(chart.y))
+        if lines and list(chart.lines) != [chart.y]:
+            drawn.figure.legend(loc="outside lower left", ncols=columns, frameon=False,
+                                handlelength=3.2, fontsize=8.5)  # fmt: skip
+    return drawn.svg

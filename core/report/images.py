@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image
 
 MAX_WIDTH = 640  # pixels; wider pictures are reduced
+BUDGET = 4_500_000  # characters of data URIs, which leaves room for charts below 6 MB
+REMEDY = "the run draws it anew where it is trained or evaluated again"
 
 
 def _uri(kind: str, data: bytes) -> str:
@@ -21,11 +23,29 @@ class BadPicture(ValueError):
     """A file that is no picture, or too large a one; one line that names it."""
 
 
-def embed(path: Path, *, photo: bool) -> str:
+class Budget:
+    """Counts what the pictures of a page take, and leaves out rows that are too much."""
+
+    def __init__(self) -> None:
+        self.used = self.left_out = 0
+
+    def take(self, cells: list[dict]) -> list[dict]:
+        """The cells, or none where their ``uri`` are more than what is left."""
+        size = sum(len(cell["uri"] or "") for cell in cells)
+        if self.used + size > BUDGET:
+            self.left_out += 1
+            return []
+        self.used += size
+        return cells
+
+
+def embed(path: Path, *, photo: bool, width: int = MAX_WIDTH, remedy: str = REMEDY) -> str:
     """A picture file as a data URI.
 
     Args:
         path: a PNG, as :mod:`core.engine.panels` writes it.
+        width: a wider one is reduced to it.
+        remedy: what mends a file that cannot be read.
         photo: as JPEG, reduced smoothly; otherwise as PNG whose pixels keep the exact colours of
             the file, as a label map needs.
 
@@ -39,10 +59,9 @@ def embed(path: Path, *, photo: bool) -> str:
                 image = file.convert("RGB")
     except Exception as error:  # a damaged file meets a decoder's of any kind
         why = " ".join(str(error).replace(repr(str(path)), "").split())
-        raise BadPicture(f"{path}: is left out, it cannot be read ({why}); the run draws it anew "
-                         "where it is trained or evaluated again") from error  # fmt: skip
-    if image.width > MAX_WIDTH:
-        size = MAX_WIDTH, max(1, round(image.height * MAX_WIDTH / image.width))
+        raise BadPicture(f"{path}: is left out, it cannot be read ({why}); {remedy}") from error
+    if image.width > width:
+        size = width, max(1, round(image.height * width / image.width))
         way = Image.Resampling.LANCZOS if photo else Image.Resampling.NEAREST
         image = image.resize(size, way)
     data = io.BytesIO()

@@ -8,11 +8,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from core.analysis.colors import ramp_hex
 from core.report import charts, parts, strength
@@ -28,8 +25,8 @@ from core.report.findings import (
 from core.report.pictures import class_colors
 from core.report.rows import Row
 from core.report.stats import Stat
-from core.report.style import CSS, POLICY, SCRIPT
 from core.report.summary import Table
+from core.report.templates import render
 from core.report.words import (
     NONE,
     bounds,
@@ -37,7 +34,6 @@ from core.report.words import (
     mean,
     percent,
     points,
-    printable,
     spread,
     times,
     whole,
@@ -79,11 +75,9 @@ def render_page(
         base: folder that run folders are named relative to.
         pictures: from :func:`core.report.pictures.pictures`.
     """
-    return _template().render(
+    return render(
+        "page.html.jinja",
         title=title,
-        css=CSS,
-        script=SCRIPT,
-        policy=POLICY,
         facts=_facts(table, command),
         notes=notes,
         reach=reach(scope_of(table)),
@@ -100,21 +94,7 @@ def render_page(
         baseline=table.baseline,
         group=table.group,
         hl_name=table.names[table.leading("hl") or "hl"],
-        dash=NONE,
     )
-
-
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=lambda value: printable(value) if type(value) is str else value,
-    )
-    return environment.get_template("page.html.jinja")
 
 
 def _facts(table: Table, command: str) -> dict[str, str]:

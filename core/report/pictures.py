@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from core.report.images import BadPicture, embed
+from core.report.images import BadPicture, Budget, embed
 from core.report.rows import Row
 from core.report.summary import Table
 from core.result import NAME, Entry
 
 MAX_STEMS = 4
-PICTURE_BUDGET = 4_500_000  # characters of data URIs, which leaves room for charts below 6 MB
 
 
 def class_colors(entries: Sequence[Entry]) -> dict[str, str]:
@@ -36,7 +35,7 @@ def pictures(table: Table) -> dict[str, Any]:
 
     They are in the folder of a run, as ``pictures/<stem>_{image,label,pred,hl,err}.png``.
     """
-    budget, album = _Budget(), _Album()
+    budget, album = Budget(), _Album()
     images, told = [], []
     for stem in _stems(table):
         with_stem = [entry for entry in table.runs if stem in entry.run.pictures]
@@ -66,21 +65,6 @@ def pictures(table: Table) -> dict[str, Any]:
         has_teacher=any(e.run.arm.partition(" ")[0] == "hl" for e in teachers),
         has_old_maps=album.has_old_maps,
     )
-
-
-class _Budget:
-    """Counts what pictures take, and leaves out rows that are too much."""
-
-    def __init__(self) -> None:
-        self.used = self.left_out = 0
-
-    def take(self, cells: list[dict]) -> list[dict]:
-        size = sum(len(cell["uri"] or "") for cell in cells)
-        if self.used + size > PICTURE_BUDGET:
-            self.left_out += 1
-            return []
-        self.used += size
-        return cells
 
 
 def _stems(table: Table) -> list[str]:

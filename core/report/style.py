@@ -5,11 +5,23 @@ import hashlib
 
 from core.arms import KINDS, VARIANTS
 
+# Of lines that are no arms, on a light and on a dark page: eyes that do not see red or green tell
+# neighbours apart, and each stands 3:1 or more against the page.
+LINES = (
+    ("#0072b2", "#56b4e9"),  # blue
+    ("#d55e00", "#ff9a57"),  # vermilion
+    ("#00795a", "#3fd0a4"),  # green
+    ("#a6458a", "#e39cc9"),  # purple
+    ("#7a6200", "#f0e442"),  # yellow
+    ("#4d4d4d", "#bdbdbd"),  # grey
+)
 
-def _arm_colors(scheme: int) -> str:
-    """The CSS variables of the arms in the light (0) or the dark scheme (1)."""
+
+def _colors(scheme: int) -> str:
+    """The CSS variables of arms and lines in the light (0) or the dark scheme (1)."""
     colors = {name: kind.colors[scheme] for name, kind in KINDS.items()}
     colors |= {f"variant-{i}": pair[scheme] for i, pair in enumerate(VARIANTS, start=1)}
+    colors |= {f"line-{i}": pair[scheme] for i, pair in enumerate(LINES, start=1)}
     return " ".join(f"--{name}: {color};" for name, color in colors.items())
 
 
@@ -41,6 +53,12 @@ h2 {
   font-size: 1.25rem; font-weight: 600; margin: 3.2rem 0 .8rem; padding-top: .7rem;
   border-top: 1px solid var(--rule);
 }
+.contents { columns: 16rem; list-style: none; padding: 0; margin: 1.4rem 0 0; }
+.contents small { color: var(--muted); }
+.broken { margin: .9rem 0; overflow-wrap: anywhere; }
+a { color: inherit; text-decoration-color: var(--muted); text-underline-offset: .15em; }
+.made { margin-top: 1.6rem; font-size: .92rem; }
+td.long { white-space: normal; min-width: 16rem; }
 h3 + .charts { margin-top: .5rem; }
 h3 { font-size: 1.0625rem; font-weight: 600; margin: 1.8rem 0 .5rem; }
 h3 small, figcaption small { font-weight: 400; color: var(--muted); }
@@ -92,6 +110,7 @@ figcaption { font: .8125rem/1.4 var(--sans); }
 .two { grid-template-columns: repeat(2, 1fr); }
 .many { grid-template-columns: repeat(auto-fit, minmax(min(10rem, 45%), 1fr)); }
 .strip img { display: block; width: 100%; height: auto; background: var(--tint); }
+.alone img { width: auto; max-width: 100%; }
 .zoom { display: block; width: 100%; padding: 0; border: 0; background: none; cursor: zoom-in; }
 #large { width: 100vw; height: 100vh; max-width: none; max-height: none; padding: 1rem; border: 0;
   background: var(--paper); color: var(--ink); }
@@ -120,7 +139,7 @@ figcaption { font: .8125rem/1.4 var(--sans); }
   figure, tr, .strip { break-inside: avoid; }
   .scroll { overflow: visible; }
 }
-""".replace("LIGHT", _arm_colors(0)).replace("DARK", _arm_colors(1))
+""".replace("LIGHT", _colors(0)).replace("DARK", _colors(1))
 
 # A click or Enter on a picture opens it large; a click, Enter or Escape (the dialog's own) closes.
 SCRIPT = """
