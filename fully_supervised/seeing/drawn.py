@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -34,6 +36,17 @@ def counted(items: Iterable[T], title: str, total: int) -> Iterator[T]:
     from rich.progress import track
 
     yield from track(items, title, total, console=Console(stderr=True), transient=True)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without mmengine's lines on every parameter."""
+    level = logging.root.manager.disable
+    logging.disable(max(level, logging.INFO))
+    try:
+        yield
+    finally:
+        logging.disable(level)
 
 
 def png(rgb: np.ndarray) -> bytes:

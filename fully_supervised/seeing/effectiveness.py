@@ -117,13 +117,13 @@ def _see(item: Item, images: Images, models: dict[str, Predictor]) -> _Seen:
     picture = read_picture(item.image)
     size = picture.shape[:2]
     label = images.label(item, size, len(models["hl"].classes))
+    looks = {name: model.look(picture, hardness=name == "hl") for name, model in models.items()}
     of = {}
     for name, model in models.items():
-        look = model.look(picture, hardness=name == "hl")
         target = torch.from_numpy(label).to(model.device)
-        of[name] = pixel_figures(look.seg_logits, size, align_corners=model.align_corners,
+        of[name] = pixel_figures(looks[name].seg_logits, size, align_corners=model.align_corners,
                                  label=target)  # fmt: skip
-    return _Seen(picture, label, models["hl"].hardness(look), of)
+    return _Seen(picture, label, models["hl"].hardness(looks["hl"]), of)
 
 
 def _scores(seen: _Seen, num_classes: int) -> dict[str, np.ndarray]:
@@ -249,10 +249,9 @@ def _verdict(told: dict) -> str:
 
 def _share_of_errors(of: dict) -> list[float]:
     """Of a model's wrong pixels, the share that lies in each subset; 0 where it has none."""
-    pixels, accuracy = np.array(of["pixels"]), of["accuracy"]
-    wrong = np.array([n * (1 - (a if a is not None else 1)) for n, a in zip(pixels, accuracy,
-                                                                          strict=True)])  # fmt: skip
-    return (wrong / max(wrong.sum(), 1e-9)).tolist()
+    wrong = [0 if a is None else n * (1 - a)
+             for n, a in zip(of["pixels"], of["accuracy"], strict=True)]  # fmt: skip
+    return [x / max(sum(wrong), 1e-9) for x in wrong]
 
 
 def _percent(value: float | None) -> str:

@@ -1,6 +1,6 @@
 """Mean SSIM between the HL maps of two models on one set of images (section 4.3 of the paper).
 
-    python fully_supervised/hardness.py similarity work_dirs/A/iter_1500.pth work_dirs/B/iter_1500.pth
+    python fully_supervised/hardness.py similarity A/iter_1500.pth B/iter_1500.pth
 
 The models may differ in network, data set and classes. Beside their SSIM stands what maps reach
 that have less in common: A and a branch on A's features that was never trained, and A on one image
@@ -14,7 +14,6 @@ import copy
 import csv
 import io
 import itertools
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,7 +22,7 @@ import numpy as np
 from core.errors import ConfigError
 from core.files import write_atomically
 from core.section import Grid, Section
-from fully_supervised.seeing.drawn import counted, need_map, number, strip
+from fully_supervised.seeing.drawn import counted, need_map, number, quiet, strip
 from fully_supervised.seeing.inputs import (
     Images,
     Item,
@@ -99,7 +98,6 @@ def untrained(predictor: Predictor) -> Predictor:
     """The same model with an HL branch as at the begin of a training, of seed :data:`SEED`."""
     import torch
 
-    level = logging.root.manager.disable
     other = copy.copy(predictor)
     other.hl_model = copy.deepcopy(predictor.hl_model)
     with torch.random.fork_rng(devices=[]):
@@ -108,12 +106,9 @@ def untrained(predictor: Predictor) -> Predictor:
         for module in head.modules():
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()
-        logging.disable(logging.INFO)  # mmengine tells each parameter
-        try:
+        with quiet():
             for stage in head if isinstance(head, torch.nn.ModuleList) else [head]:
                 stage.init_weights()
-        finally:
-            logging.disable(level)
         head.to(predictor.device)
     return other
 
@@ -163,8 +158,9 @@ def _section(args: argparse.Namespace, folder: Path, a: Predictor, b: Predictor,
             rows.append((title, *(number(s["ssim"][k]) for k in ("mean", "std", "min", "max")),
                          number(s["pearson"]["mean"]), number(s["spearman"]["mean"]),
                          str(s["ssim"]["n"])))  # fmt: skip
-    summary = Grid("Likeness of the maps", ("Maps of", "SSIM", "std", "min", "max", "Pearson",
-                   "Spearman", "n"), tuple(rows), "Means over the images, each counts once.")  # fmt: skip
+    head = ("Maps of", "SSIM", "std", "min", "max", "Pearson", "Spearman", "n")
+    summary = Grid("Likeness of the maps", head, tuple(rows),
+                   "Means over the images, each counts once.")  # fmt: skip
     strips = []
     for name, ends in (("least", found[:DRAWN]), ("most", found[::-1][:DRAWN])):
         for place, (item, pairs) in enumerate(ends, start=1):
