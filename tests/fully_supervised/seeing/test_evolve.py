@@ -49,6 +49,7 @@ def test_twice_is_equal_and_loss_falls(evolve, checkpoints, tmp_path):
     assert checkpoints["hl"].read_bytes() == before
 
 
+@pytest.mark.slow
 def test_iteration_0_is_the_trained_model(checkpoints, pair):
     picture, label = pair
     predictor = load(checkpoints["hl"], device="cpu")

@@ -29,6 +29,7 @@ def test_a_model_is_like_itself(call, checkpoints, tmp_path):
         assert all((tmp_path / "similarity" / p.file).is_file() for p in strip.pictures)
 
 
+@pytest.mark.slow
 def test_two_models_image_by_image(call, checkpoints, tmp_path):
     from core.analysis.similarity import ssim
     from core.predict import read_picture
