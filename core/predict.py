@@ -87,6 +87,22 @@ class Predictor:
     def align_corners(self) -> bool:
         return self.model.align_corners
 
+    def batch(self, image: np.ndarray) -> dict[str, list]:
+        """A picture as the test pipeline packs it, for the model's data preprocessor: ``inputs``
+        and ``data_samples``, lists of one.
+
+        Args:
+            image: (H, W, 3) uint8, RGB.
+
+        Raises:
+            PictureError: it is no such array.
+        """
+        size = _checked(image).shape[:2]
+        given = dict(img=np.ascontiguousarray(image[..., ::-1]), img_shape=size, ori_shape=size,
+                     img_path=None, seg_fields=[])  # fmt: skip
+        packed = self._pipeline(given)
+        return dict(inputs=[packed["inputs"]], data_samples=[packed["data_samples"]])
+
     def look(self, image: np.ndarray, *, hardness: bool = True) -> Look:
         """The network's own output for a picture.
 
@@ -97,14 +113,10 @@ class Predictor:
         Raises:
             PictureError: it is no such array.
         """
-        image = _checked(image)
+        batch = self.batch(image)
         size = image.shape[:2]
-        given = dict(img=np.ascontiguousarray(image[..., ::-1]), img_shape=size, ori_shape=size,
-                     img_path=None, seg_fields=[])  # fmt: skip
-        packed = self._pipeline(given)
-        batch = dict(inputs=[packed["inputs"]], data_samples=[packed["data_samples"]])
         with looking(self.model):
-            data = self.model.data_preprocessor(copy.copy(batch), False)
+            data = self.model.data_preprocessor(batch, False)
             meta = data["data_samples"][0].metainfo
             logits = self.model.inference(data["inputs"], [dict(meta)])[0].float()
             scores = None

