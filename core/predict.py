@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import colorsys
 import copy
+import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +18,12 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from core import mmfixes
@@ -34,7 +37,8 @@ from core.trust import config_of
 # The one step that reads images; what it may say besides, which changes nothing here.
 _READING = dict(type="LoadImageFromFile", to_float32=False, color_type="color")
 _ANY = ("backend_args", "imdecode_backend", "ignore_empty")
-_LARGEST = 2**29  # pixels of a picture
+_RATIO = 64
+LEAST = 32  # a side of what enters a network: their strides reach so far
 
 
 class Look(NamedTuple):
@@ -72,6 +76,7 @@ class Predictor:
         hl_model: the segmentor whose HL branch gives the map; None without a trained branch.
         meta: what the checkpoint says of itself.
         classes, palette: names and RGB colours, one a class.
+        steps: of the test pipeline, those after a picture is read.
     """
 
     def __init__(
@@ -80,7 +85,8 @@ class Predictor:
         self.cfg, self.meta = cfg, meta
         self.model, self.hl_model = model, hl_model
         self.device = next(model.parameters()).device
-        self._pipeline = Compose(_transforms(cfg))
+        self.steps = _transforms(cfg)
+        self._pipeline = Compose(copy.deepcopy(self.steps))
         self.classes, self.palette = _names(cfg, meta, max(2, model.out_channels))
 
     @property
@@ -113,21 +119,40 @@ class Predictor:
         Raises:
             PictureError: it is no such array.
         """
-        batch = self.batch(image)
-        size = image.shape[:2]
-        with looking(self.model):
-            data = self.model.data_preprocessor(batch, False)
-            meta = data["data_samples"][0].metainfo
-            logits = self.model.inference(data["inputs"], [dict(meta)])[0].float()
-            scores = None
-            if hardness and self.hl_model is not None:
-                scores = self.hl_model.predict_scores(data["inputs"])[0, 0]
-        left, right, top, bottom = meta.get("img_padding_size", meta.get("padding_size", [0] * 4))
-        inside = np.s_[..., top : logits.shape[-2] - bottom, left : logits.shape[-1] - right]
+        size = _checked(image).shape[:2]
+        try:
+            logits, scores, inside = self._run(_wide(image), hardness)
+        except (MemoryError, RuntimeError) as error:
+            if not re.search("out of memory|not enough memory|alloc", f"{error}{error!r}", re.I):
+                raise
+            raise PictureError(f"a picture of {size[1]}x{size[0]} is too large for the memory that "
+                               "is free; make it smaller, or --device cpu") from error  # fmt: skip
         if len(logits) == 1:  # sigmoid > threshold, told as a softmax of two
             threshold = torch.tensor(self.model.decode_head.threshold)
             logits = torch.cat([torch.zeros_like(logits), logits - threshold.logit()])
         return Look(logits[inside], None if scores is None else scores[inside], size)
+
+    def _run(self, image: np.ndarray, hardness: bool) -> tuple[Tensor, Tensor | None, tuple]:
+        """Logits, scores, and where in them the picture lies."""
+        batch = self.batch(image)
+        inputs = batch["inputs"][0]
+        height, width = inputs.shape[-2:]
+        grow = (0, max(0, LEAST - width), 0, max(0, LEAST - height))
+        if any(grow):  # the last column and row again: a convolution takes nothing smaller
+            inputs = F.pad(inputs[None].float(), grow, mode="replicate")[0].to(inputs.dtype)
+        batch["inputs"] = [inputs]
+        with looking(self.model):
+            data = self.model.data_preprocessor(batch, False)
+            meta = data["data_samples"][0].metainfo
+            shape = tuple(data["inputs"].shape[-2:])  # of a head's logits, too
+            logits = self.model.inference(data["inputs"], [dict(meta, pad_shape=shape)])[0].float()
+            scores = None
+            if hardness and self.hl_model is not None:
+                scores = self.hl_model.predict_scores(data["inputs"])[0, 0]
+        left, right, top, bottom = meta.get("img_padding_size", meta.get("padding_size", [0] * 4))
+        right, bottom = right + grow[1], bottom + grow[3]
+        inside = np.s_[..., top : logits.shape[-2] - bottom, left : logits.shape[-1] - right]
+        return logits, scores, inside
 
     def predict(self, image: str | Path | np.ndarray, *, hardness: bool = True) -> Prediction:
         """Classes, confidence and HL map of a picture.
@@ -203,13 +228,19 @@ def read_picture(path: str | Path) -> np.ndarray:
         what = "is a folder" if path.is_dir() else "no such picture"
         raise PictureError(f"{path}: {what}; name a picture file")
     try:
-        with Image.open(path) as header:
-            if header.width * header.height > _LARGEST:
-                raise PictureError(f"{path}: is {header.width}x{header.height}; cut it into tiles")
+        with warnings.catch_warnings(), Image.open(path) as header:
+            warnings.simplefilter("ignore")  # of tags that are not used
             header.load()  # finds a file that ends early, which OpenCV fills with grey
-        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    except PictureError:
-        raise
+            log = cv2.utils.logging
+            level = log.setLogLevel(log.LOG_LEVEL_SILENT)  # what is wrong is said below, in a line
+            pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            log.setLogLevel(level)
+            if pixels is None and header.mode in ("L", "RGB"):  # TIFF, turned by a right angle
+                upright = ImageOps.exif_transpose(header).convert("RGB")
+                return np.array(upright)
+    except Image.DecompressionBombError as error:
+        raise PictureError(f"{path}: has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; cut it "
+                           "into tiles") from error  # fmt: skip
     except Exception as error:  # decoders raise of any kind
         words = " ".join(str(error).replace(repr(str(path)), "it").split())
         raise PictureError(f"{path}: cannot be read as a picture ({words[:160]}); copy it again, "
@@ -217,6 +248,17 @@ def read_picture(path: str | Path) -> np.ndarray:
     if pixels is None:
         raise PictureError(f"{path}: OpenCV cannot decode it; store it as PNG or JPEG")
     return np.ascontiguousarray(pixels[..., ::-1])
+
+
+def _wide(image: np.ndarray) -> np.ndarray:
+    """A picture whose one side is at most :data:`_RATIO` times the other: the short one of a
+    narrower is stretched, which mmseg's Resize would round to no pixel. What a network makes of it
+    covers the picture all the same."""
+    height, width = image.shape[:2]
+    least = -(-max(height, width) // _RATIO)
+    if min(height, width) >= least:
+        return image
+    return cv2.resize(image, (max(width, least), max(height, least)))
 
 
 def _checked(image: np.ndarray) -> np.ndarray:
@@ -272,7 +314,7 @@ def _transforms(cfg: Config) -> list[dict]:
             known = dict(_READING, **{k: v for k, v in step.items() if k in _ANY})
             if dict(known, **step) != known:
                 raise ConfigError(f"the test pipeline reads images with {dict(step)}: plain "
-                                  "LoadImageFromFile (colours of 8 bits) is known here")  # fmt: skip
+                                  "LoadImageFromFile (colours of 8 bits) is known")  # fmt: skip
     return [copy.deepcopy(dict(s)) for s in pipeline if not s["type"].startswith("Load")]
 
 

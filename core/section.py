@@ -68,6 +68,7 @@ class Section:
         words: paragraphs; the first says what this shows, and what it cannot.
         facts: what it was made of: checkpoint, data, number of images, device, ...
         figures: the numbers, for machines.
+        failed: pictures that could not be read and are left out, a line each.
         files: further files in the section's folder that are for a person: name, what it is.
         command, code, date: what made it, filled in when it is written.
     """
@@ -81,6 +82,7 @@ class Section:
     strips: tuple[Strip, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     figures: Mapping[str, Any] = field(default_factory=dict)
+    failed: tuple[str, ...] = ()
     command: str = ""
     code: Code = field(default_factory=Code)
     date: str = ""

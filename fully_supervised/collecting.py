@@ -14,7 +14,8 @@ from core.engine.measuring import has_map
 from core.engine.run import Reading, load_runner
 from core.errors import ConfigError, MapError
 from core.files import write_atomically
-from core.rivals.collected import decode, encode, map_path
+from core.maps import decode, encode
+from core.rivals.collected import map_path
 
 
 def training_images(cfg: Config, checkpoint: Path) -> Config:
@@ -89,7 +90,7 @@ def collect(cfg: Config, checkpoint: Path, out: Path, reading: Reading | None = 
         size = sample["data_samples"].ori_shape
         scores = torch.nn.functional.interpolate(scores, size=size, mode="bilinear")
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(encode(scores[0, 0]), path)
+        write_atomically(encode(scores[0, 0].cpu().numpy()), path)
         written += 1
     return written
 

@@ -15,6 +15,7 @@ from pathlib import Path
 try:
     from core import section
     from core.engine import cli
+    from core.errors import PictureError
     from data.errors import DataError
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; set up with: source setup.sh") from error
@@ -56,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if found is not None:  # page itself leaves none
         tell(section.write(found, folder, command), folder)
     print(f"page: {write_page(root, tuple(COMMANDS))}")
+    if found is not None and found.failed:
+        raise PictureError(f"{len(found.failed)} pictures could not be read; they are named above "
+                           "and left out")  # fmt: skip
 
 
 if __name__ == "__main__":

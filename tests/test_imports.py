@@ -73,7 +73,7 @@ LEVELS = [
         "core.processes",
         "core.networks",
     },
-    {"core.arms", "core.files", "core.seal", "core.measures"},
+    {"core.arms", "core.files", "core.seal", "core.measures", "core.maps"},
     {"core.result", "core.mmfixes"},
     {"core.configs", "core.schedule", "core.section"},
     {"core.batch", "core.trust", "core.dose"},
@@ -83,6 +83,7 @@ LEVELS = [
     {"core.engine", "core.report"},
     {"core.rivals.class_weights", "core.pretrained"},
     {"core.export", "core.predict"},
+    {"core.deploy"},
 ]
 PARTS = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 
@@ -154,6 +155,9 @@ START_UP = [
     "fully_supervised/smoke.py --help",
     "fully_supervised/collect_hardness.py --help",
     "core/export.py --help",
+    "fully_supervised/predict.py --help",
+    "fully_supervised/predict.py x.pth --export model.txt",
+    "fully_supervised/hardness.py map --help",
 ]
 
 

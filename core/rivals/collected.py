@@ -1,28 +1,23 @@
 """Collected hardness: maps that one trained model wrote weight the pixels of another.
 
-A map is a 16-bit PNG of its image's size, 0-65535 for ``sigmoid(D)`` of Eq. 1 from 0 to 1: the
-constant c and the sum come in training, on the crop. It travels through mmseg's own transforms as
-one more of the ``seg_fields``, so that it is resized (to the nearest), cropped and flipped as the
-label is.
+A map is a file of :mod:`core.maps`: the constant c and the sum come in training, on the crop. It
+travels through mmseg's own transforms as one more of the ``seg_fields``, so that it is resized (to
+the nearest), cropped and flipped as the label is.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 from mmengine.structures import PixelData
 from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
-from torch import Tensor
 
 from core.errors import MapError
-
-FULL = 65535
-_PNG_END = b"IEND\xaeB`\x82"
+from core.maps import FULL, decode
 
 
 def map_path(folder: str | Path, root: str | Path, image: str | Path) -> Path:
@@ -30,35 +25,6 @@ def map_path(folder: str | Path, root: str | Path, image: str | Path) -> Path:
     image, root = Path(image), Path(root)
     inside = image.relative_to(root) if image.is_relative_to(root) else Path(image.name)
     return Path(folder) / inside.with_suffix(".png")
-
-
-def encode(scores: Tensor) -> bytes:
-    """A map (H, W), 0-1, as a 16-bit PNG."""
-    values = (scores.float().clamp(0, 1) * FULL).round().cpu().numpy().astype(np.uint16)
-    done, data = cv2.imencode(".png", values)
-    if not done:
-        raise OSError("OpenCV could not encode a PNG")
-    return data.tobytes()
-
-
-def decode(path: str | Path) -> np.ndarray:
-    """A map as stored, (H, W) uint16.
-
-    Raises:
-        MapError: it is missing or not a whole 16-bit PNG of one channel.
-    """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise MapError(
-            f"{path}: no hardness map; collect the maps of this data set first"
-        ) from error
-    values = None
-    if data.endswith(_PNG_END):  # OpenCV would decode what is left of a PNG that was cut
-        values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or values.dtype != np.uint16 or values.ndim != 2:
-        raise MapError(f"{path}: not a whole 16-bit map; delete it and collect it again")
-    return values
 
 
 @TRANSFORMS.register_module()

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from core.engine.checkpoint import load_checkpoint
-from core.rivals.collected import decode
+from core.maps import decode
 
 COLLECT = "fully_supervised/collect_hardness.py"
 
