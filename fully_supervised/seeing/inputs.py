@@ -15,7 +15,7 @@ from core.engine.cli import add_trust_flag, folder, positive
 from core.errors import ConfigError
 from data import registry
 from data.errors import DataError
-from data.pairs import UNREADABLE, fault, read_pixels
+from data.pairs import UNREADABLE, fault, read_pixels, trained_id
 from data.pictures import picture_files
 from data.roots import Roots, add_root_flag
 from fully_supervised.loaders import data_name, fit_data
@@ -40,10 +40,14 @@ def add_out_flag(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument("--out", type=folder, help=f"folder of the page [{default}]")
 
 
-def add_image_flags(parser: argparse.ArgumentParser, *, labels: bool = False) -> None:
-    """Images by file and folder, or of a data set; with ``labels`` also where these lie."""
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help="files and folders [the "
-                        "validation images that the checkpoint's config reads]")  # fmt: skip
+def add_image_flags(
+    parser: argparse.ArgumentParser, *, labels: bool = False, positional: bool = True
+) -> None:
+    """Images by file and folder, or of a data set; with ``labels`` also where these lie. Not
+    ``positional``: as ``--images``, where other things are named one after the other."""
+    parser.add_argument("images" if positional else "--images", nargs="*", metavar="IMAGE",
+                        help="files and folders [the validation images that the checkpoint's "
+                        "config reads]")  # fmt: skip
     parser.add_argument("--data", help="images of this data set of data/registry.py")
     add_root_flag(parser)
     parser.add_argument("--split", choices=SPLITS, default="val", help="of the data set [val]")
@@ -126,6 +130,19 @@ class Images:
                             f"{num_classes} classes, nor {self.ignore_index} (ignored); take the "
                             "data set that it was trained on")  # fmt: skip
         return np.where(void, NO_CLASS, values)
+
+    def stored_id(self, number: int) -> int:
+        """The value that a label file has for a class.
+
+        Raises:
+            DataError: none is read as it.
+        """
+        if self._loading is None:
+            return number
+        found = [v for v in range(256) if trained_id(v, **self._settings) == number]
+        if not found:
+            raise DataError(f"{self.title}: no value of a label file is read as class {number}")
+        return found[0]
 
 
 def images_of(args: argparse.Namespace, predictor: Predictor, *, labels: bool = False) -> Images:
