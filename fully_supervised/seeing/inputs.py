@@ -54,8 +54,8 @@ def add_image_flags(
     parser.add_argument("--limit", type=positive, metavar="N",
                         help="N of the images, spread over them [all]")  # fmt: skip
     if labels:
-        parser.add_argument("--labels", metavar="DIR", help="labels of the files and folders: the "
-                            "same names, .png of class ids")  # fmt: skip
+        parser.add_argument("--labels", metavar="DIR", help="labels of the files and folders, "
+                            "or others of the data set: the same names, .png of class ids")  # fmt: skip
 
 
 class Item(NamedTuple):
@@ -161,11 +161,10 @@ def images_of(args: argparse.Namespace, predictor: Predictor, *, labels: bool = 
             raise ConfigError("images are named and --data or --data-root, too: give one of them")
         images = _of_files(args, predictor)
     else:
-        if getattr(args, "labels", None):
-            raise ConfigError("--labels are of images that are named; those of a data set have "
-                              "their own")  # fmt: skip
         images = of_data(predictor.cfg, args.data, Roots.parse(args.data_root), args.split,
                          ignore_index=_ignored(predictor))  # fmt: skip
+        if getattr(args, "labels", None):
+            images.items = _relabeled(images.items, args.labels)
     if labels:
         without = [item for item in images.items if item.label is None]
         if without:
@@ -215,6 +214,16 @@ def of_data(
                     loading=TRANSFORMS.build(steps[0]) if steps else None)  # fmt: skip
     images._settings = dict(label_map=found.label_map, reduce_zero_label=found.reduce_zero_label)
     return images
+
+
+def _relabeled(items: Sequence[Item], folder: str) -> list[Item]:
+    """The same images with the labels of a folder, which are stored as those of the data set."""
+    found = picture_files([folder])
+    for item in items:
+        if item.name not in found:
+            raise DataError(f"{folder}: has no label {item.name}.png; give one for each image of "
+                            "the data set")  # fmt: skip
+    return [item._replace(label=found[item.name]) for item in items]
 
 
 def _of_files(args: argparse.Namespace, predictor: Predictor) -> Images:

@@ -43,8 +43,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--share", type=_share, default=0.1,
                         help="of the components, 0 to 1 [0.1]")  # fmt: skip
     parser.add_argument("--min-area", type=cli.positive, default=planting.MIN_AREA,
-                        metavar="PIXELS", help=f"of a component, and of what changes [{planting.MIN_AREA}, for "
-                        "480x360]")  # fmt: skip
+                        metavar="PIXELS", help="of a component, and of what changes "
+                        f"[{planting.MIN_AREA}, for 480x360]")  # fmt: skip
     parser.add_argument("--shift", type=cli.positive, default=planting.SHIFT, metavar="PIXELS",
                         help=f"of a shifted border [{planting.SHIFT}, for 480x360]")  # fmt: skip
     parser.add_argument("--seed", type=cli.seed, default=0, help="[0]")
