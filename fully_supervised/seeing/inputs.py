@@ -54,8 +54,12 @@ def add_image_flags(
     parser.add_argument("--limit", type=positive, metavar="N",
                         help="N of the images, spread over them [all]")  # fmt: skip
     if labels:
-        parser.add_argument("--labels", metavar="DIR", help="labels of the files and folders, "
-                            "or others of the data set: the same names, .png of class ids")  # fmt: skip
+        parser.add_argument(
+            "--labels",
+            metavar="DIR",
+            help="labels of the files and folders, "
+            "or others of the data set: of the same names, class ids as PNG",
+        )
 
 
 class Item(NamedTuple):

@@ -14,6 +14,8 @@ A model finds little in labels that it was trained on: such images are refused w
 
 import argparse
 import copy
+import functools
+import os
 import pickle
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -96,6 +98,7 @@ class Seen(NamedTuple):
 def run(args: argparse.Namespace, folder: Path) -> Section:
     from core.predict import load
 
+    @functools.lru_cache(maxsize=1)
     def loaded(path: Path) -> "Predictor":
         config = args.config if path == args.checkpoint else None
         return load(path, config=config, device=args.device, trust=args.trust_imports)
@@ -119,8 +122,7 @@ def run(args: argparse.Namespace, folder: Path) -> Section:
     with tempfile.TemporaryFile() as spool:  # the memory of a run does not grow with its images
         for k, path in enumerate(paths):
             if (judge == k).any():
-                predictor = loaded(path) if k else predictor
-                _look(args, predictor, images, np.flatnonzero(judge == k), chosen, seen, spool)
+                _look(args, loaded(path), images, np.flatnonzero(judge == k), chosen, seen, spool)
         best = _best(spool, args.by, args.top, seen.confusion)
     ranked = best.sorted()
 
@@ -172,8 +174,6 @@ def _judges(
     Raises:
         ConfigError: there are such images, and no flag says what to do.
     """
-    import os
-
     from core.engine.checkpoint import load_checkpoint
     from core.trust import config_of
 

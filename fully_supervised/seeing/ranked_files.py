@@ -93,11 +93,20 @@ def _rle(region: Region) -> dict:
 
 
 def polygons(region: Region) -> list[list[list[int]]]:
-    """Outlines as [[x, y], …] of at least three points; holes are filled."""
+    """Outlines as [[x, y], …] through the outermost pixels, at least three points; holes are
+    filled, and a line of pixels is their box."""
     x, y, _, _ = region.box
     found, _ = cv2.findContours(region.mask.astype(np.uint8), cv2.RETR_EXTERNAL,
                                 cv2.CHAIN_APPROX_SIMPLE, offset=(int(x), int(y)))  # fmt: skip
-    return [outline[:, 0].tolist() for outline in found if len(outline) >= 3]
+    result = []
+    for outline in found:
+        points = outline[:, 0].tolist()
+        if len(points) < 3:
+            left, top, width, height = cv2.boundingRect(outline)
+            points = [[left, top], [left + width, top], [left + width, top + height],
+                      [left, top + height]]  # fmt: skip
+        result.append(points)
+    return result
 
 
 def write_exports(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from core.predict import Predictor
     from fully_supervised.seeing.rank import Seen
 
-SHOWN = 60  # regions of the gallery
+SHOWN = 40  # regions of the gallery
 STRIPS = 8  # of them on the page
 _SIDE = 240  # pixels of a crop's longer side, at least
 _EDGE = (255, 255, 255)
