@@ -52,10 +52,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = section.folder_for(root, args.kind, command)
 
     found = module.run(args, folder)
+    from core.report.gallery import write_gallery
     from core.report.sections import tell, write_page
 
     if found is not None:  # page itself leaves none
         tell(section.write(found, folder, command), folder)
+        if found.figures.get("gallery"):
+            write_gallery(folder, found.title, found.figures["gallery"])
     print(f"page: {write_page(root, tuple(COMMANDS))}")
     if found is not None and found.failed:
         raise PictureError(f"{len(found.failed)} pictures could not be read; they are named above "

@@ -15,7 +15,7 @@ from core.engine.cli import add_trust_flag, folder, positive
 from core.errors import ConfigError
 from data import registry
 from data.errors import DataError
-from data.pairs import UNREADABLE, fault, read_pixels
+from data.pairs import UNREADABLE, fault, read_pixels, trained_id
 from data.pictures import picture_files
 from data.roots import Roots, add_root_flag
 from fully_supervised.loaders import data_name, fit_data
@@ -40,18 +40,26 @@ def add_out_flag(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument("--out", type=folder, help=f"folder of the page [{default}]")
 
 
-def add_image_flags(parser: argparse.ArgumentParser, *, labels: bool = False) -> None:
-    """Images by file and folder, or of a data set; with ``labels`` also where these lie."""
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help="files and folders [the "
-                        "validation images that the checkpoint's config reads]")  # fmt: skip
+def add_image_flags(
+    parser: argparse.ArgumentParser, *, labels: bool = False, positional: bool = True
+) -> None:
+    """Images by file and folder, or of a data set; with ``labels`` also where these lie. Not
+    ``positional``: as ``--images``, where other things are named one after the other."""
+    parser.add_argument("images" if positional else "--images", nargs="*", metavar="IMAGE",
+                        help="files and folders [the validation images that the checkpoint's "
+                        "config reads]")  # fmt: skip
     parser.add_argument("--data", help="images of this data set of data/registry.py")
     add_root_flag(parser)
     parser.add_argument("--split", choices=SPLITS, default="val", help="of the data set [val]")
     parser.add_argument("--limit", type=positive, metavar="N",
                         help="N of the images, spread over them [all]")  # fmt: skip
     if labels:
-        parser.add_argument("--labels", metavar="DIR", help="labels of the files and folders: the "
-                            "same names, .png of class ids")  # fmt: skip
+        parser.add_argument(
+            "--labels",
+            metavar="DIR",
+            help="labels of the files and folders, "
+            "or others of the data set: of the same names, class ids as PNG",
+        )
 
 
 class Item(NamedTuple):
@@ -127,6 +135,19 @@ class Images:
                             "data set that it was trained on")  # fmt: skip
         return np.where(void, NO_CLASS, values)
 
+    def stored_id(self, number: int) -> int:
+        """The value that a label file has for a class.
+
+        Raises:
+            DataError: none is read as it.
+        """
+        if self._loading is None:
+            return number
+        found = [v for v in range(256) if trained_id(v, **self._settings) == number]
+        if not found:
+            raise DataError(f"{self.title}: no value of a label file is read as class {number}")
+        return found[0]
+
 
 def images_of(args: argparse.Namespace, predictor: Predictor, *, labels: bool = False) -> Images:
     """What the flags of :func:`add_image_flags` name.
@@ -144,11 +165,10 @@ def images_of(args: argparse.Namespace, predictor: Predictor, *, labels: bool = 
             raise ConfigError("images are named and --data or --data-root, too: give one of them")
         images = _of_files(args, predictor)
     else:
-        if getattr(args, "labels", None):
-            raise ConfigError("--labels are of images that are named; those of a data set have "
-                              "their own")  # fmt: skip
         images = of_data(predictor.cfg, args.data, Roots.parse(args.data_root), args.split,
                          ignore_index=_ignored(predictor))  # fmt: skip
+        if getattr(args, "labels", None):
+            images.items = _relabeled(images.items, args.labels)
     if labels:
         without = [item for item in images.items if item.label is None]
         if without:
@@ -198,6 +218,16 @@ def of_data(
                     loading=TRANSFORMS.build(steps[0]) if steps else None)  # fmt: skip
     images._settings = dict(label_map=found.label_map, reduce_zero_label=found.reduce_zero_label)
     return images
+
+
+def _relabeled(items: Sequence[Item], folder: str) -> list[Item]:
+    """The same images with the labels of a folder, which are stored as those of the data set."""
+    found = picture_files([folder])
+    for item in items:
+        if item.name not in found:
+            raise DataError(f"{folder}: has no label {item.name}.png; give one for each image of "
+                            "the data set")  # fmt: skip
+    return [item._replace(label=found[item.name]) for item in items]
 
 
 def _of_files(args: argparse.Namespace, predictor: Predictor) -> Images:
