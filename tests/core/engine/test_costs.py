@@ -87,7 +87,7 @@ def test_why_a_process_failed_is_its_last_line(tiny_config, monkeypatch, capsys,
         return SimpleNamespace(returncode=1, stderr="Traceback\nerror: too small", stdout="")
 
     monkeypatch.setattr(costs.subprocess, "run", run)
-    with pytest.raises(ConfigError, match="^too small$"):
+    with pytest.raises(ConfigError, match=r"^too small$"):
         costs.alone(cfg, Arm.parse("hl"), SETTING)
 
 
