@@ -71,7 +71,7 @@ def train_folds(
             note(f"training {k} of {count}, without {len(part)} of {images} images: {work_dir}")
             done = subprocess.run(
                 [sys.executable, str(ROOT / "fully_supervised/train.py"), str(path),
-                 "--work-dir", str(work_dir), *begun, *flags], stdout=sys.stderr,
+                 "--work-dir", str(work_dir), *begun, *flags], stdout=2,
             )  # fmt: skip
             if done.returncode:
                 raise UserError(f"training {k} of {count} failed ({work_dir}/train.log); mend it, "
