@@ -3,9 +3,10 @@
     python fully_supervised/predict.py CHECKPOINT --export model.onnx    (or model.pt2)
 
 The graph takes ``images``, (N, 3, H, W) float32, RGB, 0-255, and gives ``seg_logits``,
-(N, C, H, W) float32: as the network's own test mode "whole", the normalisation inside, the HL
-branch left out. N, H and W are free; H and W at least :data:`LEAST`. The resize of the test
-pipeline is not in it: give images at the size that the network was trained for.
+(N, C, H, W) float32, as the network in test mode "whole" does; the normalisation is inside, the HL
+branch left out. N, H and W are free in ONNX, H and W at least :data:`LEAST`; ``torch.export``
+solves for them in symbols, so there they are multiples of it, from two of them. The resize of the
+test pipeline is not in the graph: give images of the size that the network was trained for.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from core.files import write_atomically
 from core.predict import LEAST, Predictor
 
 SUFFIXES = (".onnx", ".pt2")
+_MOST = 8192  # a side, in torch.export
 CLOSE = 1e-4  # of the largest logit: how far a graph may be from the network
 _SIZES = dict(
     onnx=((1, LEAST + 13, 2 * LEAST + 1), (3, 5 * LEAST, 2 * LEAST)),
@@ -63,7 +65,7 @@ class Graph(nn.Module):
         zero, one = torch.zeros(3, 1, 1), torch.ones(3, 1, 1)
         self.register_buffer("mean", given.mean.clone() if given._enable_normalize else zero)
         self.register_buffer("std", given.std.clone() if given._enable_normalize else one)
-        _pool_by_products(self.model)
+        _without_constants(self.model)
 
     def forward(self, images: Tensor) -> Tensor:
         inputs = images.flip(1) if self.flipped else images
@@ -99,14 +101,48 @@ def _windows(count: int, length: int, like: Tensor) -> Tensor:
     return inside.to(like.dtype) / (end - first).to(like.dtype)
 
 
-def _pool_by_products(module: nn.Module) -> None:
+class _Attention(nn.Module):
+    """``nn.MultiheadAttention`` without dropout, masks and weights to return: its own makes the
+    length and the batch constants of a traced graph."""
+
+    def __init__(self, own: nn.MultiheadAttention) -> None:
+        super().__init__()
+        if own.in_proj_weight is None or own.bias_k is not None or own.add_zero_attn:
+            raise ValueError("an attention with projections of its own for keys and values")
+        self.own = own
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, attn_mask: None = None,
+                key_padding_mask: None = None) -> tuple[Tensor, None]:  # fmt: skip
+        own = self.own
+        if attn_mask is not None or key_padding_mask is not None:
+            raise ValueError("an attention with a mask")
+        weights = own.in_proj_weight.chunk(3)
+        biases = (None,) * 3 if own.in_proj_bias is None else own.in_proj_bias.chunk(3)
+        parts = []
+        for x, weight, bias in zip((query, key, value), weights, biases, strict=True):
+            x = F.linear(x if own.batch_first else x.transpose(0, 1), weight, bias)
+            parts.append(x.unflatten(-1, (own.num_heads, own.head_dim)).transpose(1, 2))
+        q, k, v = parts
+        shares = torch.matmul(q * own.head_dim**-0.5, k.transpose(-2, -1)).softmax(-1)
+        out = own.out_proj(torch.matmul(shares, v).transpose(1, 2).flatten(2))
+        return out if own.batch_first else out.transpose(0, 1), None
+
+
+def _without_constants(module: nn.Module) -> None:
+    """Replace, in place, what would make a size of the traced images a constant of the graph."""
+    from mmseg.models.utils import Upsample
+
     for name, child in module.named_children():
         if isinstance(child, nn.AdaptiveAvgPool2d):
             size = child.output_size
-            size = (size, size) if isinstance(size, int) else tuple(size)
-            setattr(module, name, _Pool(size))
+            setattr(module, name, _Pool((size, size) if isinstance(size, int) else tuple(size)))
+        elif isinstance(child, nn.MultiheadAttention):
+            setattr(module, name, _Attention(child))
+        elif isinstance(child, Upsample) and not child.size:
+            factor = child.scale_factor
+            setattr(module, name, nn.Upsample(None, factor, child.mode, child.align_corners))
         else:
-            _pool_by_products(child)
+            _without_constants(child)
 
 
 def _without_branch(model: nn.Module) -> nn.Module:
@@ -172,17 +208,16 @@ def export_graph(predictor: Predictor, target: str | Path) -> Exported:
         try:
             make = _onnx if target.suffix == ".onnx" else _pt2
             content, run = make(graph, about)
+            worst = max(_difference(predictor.model, graph, run, size)
+                        for size in _SIZES[target.suffix[1:]])  # fmt: skip
         except Exception as error:  # exporters raise of any kind
             raise ConfigError(f"{target}: this network ({_kinds(predictor.model)}) has no graph "
                               f"with free sizes: {_words(error)}") from error  # fmt: skip
-    worst = max(
-        _difference(predictor.model, graph, run, size) for size in _SIZES[target.suffix[1:]]
-    )
     if not worst <= CLOSE:
         raise ConfigError(f"{target}: not written: its logits are {worst:.1g} of the largest off "
                           f"those of the network, more than {CLOSE:g}")  # fmt: skip
     write_atomically(content, target)
-    return Exported(target, worst, tuple(_notes(predictor)))
+    return Exported(target, worst, tuple(_notes(predictor, target.suffix)))
 
 
 def _need(suffix: str) -> None:
@@ -212,37 +247,29 @@ def _onnx(graph: Graph, about: dict) -> tuple[bytes, Any]:
         model.metadata_props.add(key=key, value=text)
     content = model.SerializeToString()
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     return content, lambda x: torch.from_numpy(session.run(None, {"images": x.numpy()})[0])
 
 
 def _pt2(graph: Graph, about: dict) -> tuple[bytes, Any]:
-    free = torch.export.Dim.DYNAMIC
-    height, width = free, free
-    if _pad_as_multiples(graph):
-        most = 8192 // LEAST
-        height, width = (LEAST * torch.export.Dim(name, min=2, max=most) for name in "hw")
-    program = torch.export.export(
-        graph,
-        (torch.rand(_TRACED) * 255,),
-        strict=False,
-        dynamic_shapes={"images": {0: free, 2: height, 3: width}},
-    )
+    _pad_as_multiples(graph)
+    height, width = (LEAST * torch.export.Dim(name, min=2, max=_MOST // LEAST) for name in "hw")
+    sizes = {0: torch.export.Dim.DYNAMIC, 2: height, 3: width}
+    program = torch.export.export(graph, (torch.rand(_TRACED) * 255,), strict=False,
+                                  dynamic_shapes={"images": sizes})  # fmt: skip
     file = io.BytesIO()
     torch.export.save(program, file, extra_files={"about.json": json.dumps(about)})
     content = file.getvalue()
     return content, torch.export.load(io.BytesIO(content)).module()
 
 
-def _pad_as_multiples(module: nn.Module) -> int:
+def _pad_as_multiples(module: nn.Module) -> None:
     """Have convolutions with timm's "same" padding, which depends on the size, pad as they do where
-    H and W are multiples of :data:`LEAST`; how many there were. torch.export cannot solve for the
-    sizes of a network of them in less than many minutes."""
-    found = 0
+    H and W are multiples of :data:`LEAST`."""
     for name, child in module.named_children():
         if type(child).__name__ != "Conv2dSame":
-            found += _pad_as_multiples(child)
+            _pad_as_multiples(child)
             continue
         sides = []
         for k, stride, dilation in zip(
@@ -254,8 +281,6 @@ def _pad_as_multiples(module: nn.Module) -> int:
                           0, child.dilation, child.groups, child.bias is not None)  # fmt: skip
         plain.load_state_dict(child.state_dict())
         setattr(module, name, nn.Sequential(nn.ZeroPad2d(sides), plain).requires_grad_(False))
-        found += 1
-    return found
 
 
 def _difference(model: nn.Module, graph: Graph, run: Any, size: tuple[int, int, int]) -> float:
@@ -282,7 +307,9 @@ def _about(predictor: Predictor) -> dict:
                 made_by="pixel-hardness")  # fmt: skip
 
 
-def _notes(predictor: Predictor) -> Iterator[str]:
+def _notes(predictor: Predictor, suffix: str) -> Iterator[str]:
+    if suffix == ".pt2":
+        yield f"its H and W are multiples of {LEAST}, {2 * LEAST} to {_MOST:,}; those of .onnx free"
     steps = [step for step in predictor.steps if "Resize" in step["type"]]
     if steps:
         scale = steps[0].get("scale") or steps[0].get("scale_factor")
