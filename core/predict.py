@@ -199,10 +199,16 @@ def load(
         ConfigError: it carries no config and none is given; the config cannot be trusted; or the
             weights do not fit it.
     """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        words = " ".join(str(error).split())[:120]
+        raise ConfigError(f"--device {device}: cannot be used ({words}); give cpu, or cuda:N of a "
+                          "GPU that is there") from error  # fmt: skip
     content = load_checkpoint(checkpoint)
     cfg = _config(content["meta"], checkpoint, config, trust)
     init_default_scope("mmseg")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     state = content["state_dict"]
     teacher, student = (_part(state, prefix) for prefix in ("teacher.", "student."))
     of_student = cfg.model.get("student") if student else None
@@ -233,7 +239,9 @@ def read_picture(path: str | Path) -> np.ndarray:
             header.load()  # finds a file that ends early, which OpenCV fills with grey
             log = cv2.utils.logging
             level = log.setLogLevel(log.LOG_LEVEL_SILENT)  # what is wrong is said below, in a line
-            pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            # Not imread: a name that is no UTF-8 would end the process.
+            data = np.frombuffer(path.read_bytes(), np.uint8)
+            pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)
             log.setLogLevel(level)
             if pixels is None and header.mode in ("L", "RGB"):  # TIFF, turned by a right angle
                 upright = ImageOps.exif_transpose(header).convert("RGB")

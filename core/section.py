@@ -3,6 +3,7 @@ it. The report gathers the sections below a folder as one page."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -11,12 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.errors import ResultError
+from core.errors import ConfigError, ResultError
 from core.files import write_atomically
 from core.result import Code, this_code
 from core.typed import Misfit, fit
 
 NAME = "section.json"
+CLAIM = "command.txt"  # in the folder of a command from its start
+_OURS = b'name="generator" content="pixel-hardness"'
 
 
 @dataclass(frozen=True)
@@ -123,15 +126,36 @@ def read(folder: str | Path) -> Section | None:
 
 
 def folder_for(root: str | Path, kind: str, command: str) -> Path:
-    """Where a command writes below ``root``: a folder of its kind, that of the same command before,
-    or the first that is free. What another command left stays."""
-    number = 1
+    """Where a command writes below ``root``, which it claims now: a folder of its kind, that of the
+    same command before, or the first that is free. What others left stays.
+
+    Raises:
+        ConfigError: ``root`` holds an index.html of somebody else's.
+        WriteError: it cannot be written.
+    """
+    page, number = Path(root) / "index.html", 1
+    if page.is_file() and _OURS not in page.read_bytes()[:2000]:
+        raise ConfigError(f"{page}: is no page of this project, and would be written over; name "
+                          "another --out")  # fmt: skip
     while True:
         folder = Path(root) / (kind if number == 1 else f"{kind}-{number}")
-        try:
-            before = read(folder)
-        except ResultError:
-            before = None
-        if before is None or before.command == command:
+        claim = folder / CLAIM
+        if claim.is_file() and claim.read_bytes() == _told(command):
+            return folder
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            write_atomically(_told(command), claim)
             return folder
         number += 1
+
+
+def release(folder: Path) -> None:
+    """Give up a claim on a folder in which nothing was left."""
+    if folder.is_dir() and [path.name for path in folder.iterdir()] == [CLAIM]:
+        (folder / CLAIM).unlink()
+        for empty in (folder, folder.parent):
+            with contextlib.suppress(OSError):  # the one above may hold others
+                empty.rmdir()
+
+
+def _told(command: str) -> bytes:
+    return f"{command}\n".encode(errors="backslashreplace")

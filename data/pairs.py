@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from data.errors import DataError
 from data.files import size_of
 
+TURNED = "turned by its EXIF tag"  # a kind of problem
 # How a whole file begins and what comes at its end. Pillow decodes a PNG whose last bytes are gone
 # (OpenCV then refuses it in the middle of a training) and a JPEG that goes on in zeros.
 _ENDS = {b"\x89PNG\r\n\x1a\n": b"IEND\xaeB`\x82", b"\xff\xd8": b"\xff\xd9"}
@@ -122,7 +123,7 @@ def _shape_problems(
         if fits:
             return []
         return [
-            Problem("turned by its EXIF tag", str(image),
+            Problem(TURNED, str(image),
                     f"EXIF orientation {turn} has the loader turn it, but not its label ({is_}, "
                     f"stored image {its})",
                     "store the pixels as they belong to the label and remove the tag")

@@ -49,9 +49,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     checkpoint = getattr(args, "checkpoint", None)
     root = Path(args.out or (checkpoint.parent / "hardness" if checkpoint else RUNS))
     command = cli.command_of(__file__, words)
-    folder = section.folder_for(root, args.kind, command)
+    folder = root if args.kind == "page" else section.folder_for(root, args.kind, command)
 
-    found = module.run(args, folder)
+    try:
+        found = module.run(args, folder)
+    except BaseException:
+        section.release(folder)
+        raise
     from core.report.gallery import write_gallery
     from core.report.sections import tell, write_page
 

@@ -107,8 +107,14 @@ def _shortened(text: str, width: int, size: int) -> str:
 
 def _write(picture: np.ndarray, text: str, at: tuple[int, int], size: int) -> None:
     """In place, in OpenCV's own font, which has letters of most scripts."""
+    text = _drawable(text)
     cv2.putText(picture, text, at, _INK, cv2.FontFace("sans"), size)
 
 
+def _drawable(text: str) -> str:
+    """A name that is no UTF-8, in which OpenCV would end the process, with ? for what is not."""
+    return text.encode(errors="replace").decode()
+
+
 def _width(text: str, size: int) -> int:
-    return cv2.getTextSize((10000, 100), text, (0, 50), cv2.FontFace("sans"), size)[2]
+    return cv2.getTextSize((10000, 100), _drawable(text), (0, 50), cv2.FontFace("sans"), size)[2]

@@ -38,7 +38,7 @@ class Planted(NamedTuple):
 
 def rng_of(seed: int, name: str) -> np.random.Generator:
     """Random numbers of one image, whatever other images there are."""
-    return np.random.default_rng([seed, zlib.crc32(name.encode())])
+    return np.random.default_rng([seed, zlib.crc32(name.encode(errors="surrogateescape"))])
 
 
 def plant(

@@ -26,13 +26,14 @@ class BadPicture(ValueError):
 class Budget:
     """Counts what the pictures of a page take, and leaves out rows that are too much."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: int = BUDGET) -> None:
+        self.room = room
         self.used = self.left_out = 0
 
     def take(self, cells: list[dict]) -> list[dict]:
         """The cells, or none where their ``uri`` are more than what is left."""
         size = sum(len(cell["uri"] or "") for cell in cells)
-        if self.used + size > BUDGET:
+        if self.used + size > self.room:
             self.left_out += 1
             return []
         self.used += size

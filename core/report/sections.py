@@ -23,6 +23,7 @@ from core.report.words import brief_two, percent, plain, printable
 from core.result import Result
 from core.section import NAME, Grid, Section, Strip, read
 
+ROOM = 9_000_000  # characters of data URIs: many commands share the page
 ALONE = 2 * MAX_WIDTH  # pixels that a picture may be wide that has no other beside it
 _NUMBER = re.compile(r"[−+-]?\.?\d|[–-]?$")  # how the cells of a column of numbers begin
 _LONG = 60  # characters of a cell that may be broken into lines
@@ -167,7 +168,7 @@ def _file(folder: Path, name: str, what: str) -> dict[str, str]:
 def _embed(pictures: Sequence[tuple[dict, Sequence[Strip], Path]]) -> None:
     """Give the views their strips, of each the first, then of each the second, until the page is
     full: a command with hundreds of pictures leaves room for the others."""
-    budget = Budget()
+    budget = Budget(ROOM)
     waiting = [(view, list(strips), folder) for view, strips, folder in pictures]
     while waiting:
         for view, strips, folder in waiting:

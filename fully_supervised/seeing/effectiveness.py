@@ -27,6 +27,7 @@ from fully_supervised.seeing.inputs import (
     add_checkpoint_flags,
     add_image_flags,
     add_out_flag,
+    check,
     images_of,
 )
 
@@ -75,6 +76,7 @@ def run(args: argparse.Namespace, folder: Path) -> Section:
         raise ConfigError(f"{args.baseline} and {args.checkpoint}: their classes differ ({what}); "
                           "take two models of one data set")  # fmt: skip
     images = images_of(args, hl, labels=True)
+    check(images)
 
     subsets = HardnessSubsets(SUBSETS)
     for item in counted(images.items, "hardness", len(images)):
@@ -144,8 +146,7 @@ def _drawn(folder: Path, place: int, item: Item, seen: _Seen, subset: np.ndarray
     pictures = {
         "image": seen.picture,
         "label": color_labels(label, hl.palette),
-        "HL map": color_hardness(seen.hardness),
-        "subset, the brightest is the hardest": shades,
+        "subset of the HL map, the brightest is the hardest": shades,
     }
     for name, of in seen.of.items():
         pred = of.pred.cpu().numpy()
@@ -166,7 +167,9 @@ def _section(args: argparse.Namespace, hl: Predictor, images: Images, found: dic
         f"All labeled pixels of {len(images)} images in the order of sigmoid(D), the hardest "
         f"first, in {SUBSETS} subsets of equal size. +HL minus baseline is "
         f"{number(np.mean(gains[:third]), 2)} points of mIoU in the mean of the hardest "
-        f"{third} and {number(np.mean(gains[-third:]), 2)} in that of the easiest {third}. One "
+        f"{third} and {number(np.mean(gains[-third:]), 2)} in that of the easiest {third}; its "
+        f"accuracy on the hardest tenth is {_percent(ours['accuracy'][0])} %, the baseline's "
+        f"{_percent(base['accuracy'][0])} %. One "
         "pair of models cannot tell a gain from the luck of a seed: trainings with other seeds can "
         "differ by as much.",
         f"The hardest tenth holds {number(100 * errors['baseline'][0], 0)} % of the baseline's "
@@ -221,15 +224,24 @@ def _section(args: argparse.Namespace, hl: Predictor, images: Images, found: dic
                  "probability that a wrong pixel scores higher than a right one; 0.5 is chance."),
         ),
         charts=(
-            Chart("mIoU by hardness", "pixels, % from the hardest to the easiest", "mIoU, %",
-                  lines["miou"], "Each subset on its own."),
+            Chart("mIoU by hardness", "pixels, %, hardest first", "mIoU, %",
+                  lines["miou"], f"Each subset on its own; {_classes(base)}"),
             Chart("mIoU without the hardest pixels", "hardest pixels left out, %", "mIoU, %",
-                  lines["miou_from"], "At 0: all pixels."),
+                  lines["miou_from"], f"At 0: all pixels; {_classes(base)}"),
         ),
         strips=strips,
         figures=dict(found, limits=limits.tolist(),
                      scores={s: {n: told[s, n] for n in MODELS} for s in SCORES}),
     )  # fmt: skip
+
+
+def _classes(found: dict) -> str:
+    """Where the mean is of fewer classes, as it leaps there."""
+    few, many = min(found["classes"]), max(found["classes"])
+    if few == many:
+        return f"all subsets hold the same {many} classes."
+    return (f"a subset holds {few} to {many} classes (table), and where their number falls the "
+            "mean leaps.")  # fmt: skip
 
 
 def _verdict(told: dict) -> str:

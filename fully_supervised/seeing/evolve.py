@@ -27,7 +27,7 @@ import numpy as np
 from core.engine.cli import positive
 from core.errors import ConfigError, NotFinite
 from core.files import write_atomically
-from core.section import Chart, Grid, Section, Strip
+from core.section import Chart, Grid, Section, Shown, Strip
 from data.errors import DataError
 from data.roots import add_root_flag
 from fully_supervised.seeing.drawn import counted, need_map, number, quiet, strip
@@ -253,7 +253,9 @@ def _section(args: argparse.Namespace, folder: Path, training: OneImage, item: I
         "image": picture,
         "label": color_labels(np.where(valid, label, 255), training.predictor.palette),
     })]  # fmt: skip
-    strips += [_state_strip(folder, k, losses[k], maps[k], top) for k in kept]
+    whole = (Shown("evolve.png", f"above cross-entropy, 0 to {top:g}; below HL map, 0 to 1",
+                   photo=True),)  # fmt: skip
+    strips = [Strip(f"Iterations {', '.join(map(str, kept))}", whole), *strips]
     rows = tuple(
         (str(k), number(s.ce, 4), number(100 * s.wrong, 2), number(s.gain),
          number(_at(curves["consecutive"], k), 4), number(_at(curves["first"], k)),
@@ -279,14 +281,14 @@ def _section(args: argparse.Namespace, folder: Path, training: OneImage, item: I
             "Device": str(training.predictor.device),
         },
         tables=(Grid("While training on one image", ("Iteration", "CE", "wrong, %", "hl_gain",
-                     "SSIM to the one before", "SSIM to 0", "mean sigmoid(D)",
+                     "SSIM, last step", "SSIM to 0", "mean sigmoid(D)",
                      "rank with map 0", "rank with CE now", "rank with CE at 0"), rows,
                      "CE: mean cross-entropy of the labeled pixels. hl_gain: that of Eq. 4 over "
                      "it. rank: Spearman's correlation of sigmoid(D) with that of iteration 0, "
                      "and with the cross-entropy."),),
         charts=(
             Chart("Similarity of HL maps", "iteration", "SSIM",
-                  {"to the one before": curves["consecutive"], "to iteration 0": curves["first"]}),
+                  {"of one step": curves["consecutive"], "to iteration 0": curves["first"]}),
             Chart("Mean cross-entropy", "iteration", "CE", {"CE": curves["ce"]}),
             Chart("What the map adds to the loss", "iteration", "hl_gain",
                   {"hl_gain": curves["gain"]}),
@@ -307,18 +309,19 @@ def _words(training: OneImage, kept: dict[int, State], curves: dict, ranks: dict
     begin, now = kept[0], kept[end]
     return (
         f"Cross-entropy falls from {number(begin.ce)} to {number(now.ce)} in {end} iterations on "
-        f"this one image. Between consecutive iterations the HL map keeps an SSIM of "
-        f"{number(lowest[1])} or more (lowest at iteration {lowest[0]}); the last map and the "
-        f"first one have {number(curves['first'][-1][1])}, and the order of the pixels a rank "
-        f"correlation of {number(ranks[end][0])}. It is one image and one model: another "
-        "can behave otherwise.",
+        f"this one image. The last HL map and the first one have an SSIM of "
+        f"{number(curves['first'][-1][1])}, the order of their pixels a rank correlation of "
+        f"{number(ranks[end][0])}: that is how far it went. It went in small steps: one iteration "
+        f"changes it to an SSIM of {number(lowest[1])} at the least (iteration {lowest[0]}). It is "
+        "one image and one model: another can behave otherwise.",
         "The paper says that the map encodes the losses of the past, not those of now: the last "
         f"map's rank correlation with the cross-entropy before this training is "
         f"{number(ranks[end][2])}, with that of now {number(ranks[end][1])}; at the begin it was "
         f"{number(ranks[0][1])}.",
         "The learning rate is " + ("that of --lr" if lr else f"{SHARE:g} of the config's first one")
         + f", {training.settings['lr']:g}, and stays; the paper does not say which it took, and "
-        "the larger it is the further the map goes. BatchNorm keeps its "
+        "how far the map goes depends on it. The default was chosen on one image of CamVid after "
+        "others: the config's own rate diverged. BatchNorm keeps its "
         "statistics and nothing is dropped, so that the map at iteration 0 is the trained model's "
         "and every change is of training.",
     )  # fmt: skip
@@ -349,11 +352,6 @@ def _color_loss(loss: np.ndarray, valid: np.ndarray, top: float) -> np.ndarray:
 
 def _at(curve: list, iteration: int) -> float | None:
     return next((y for x, y in curve if x == iteration), None)
-
-
-def _state_strip(folder: Path, k: int, loss: np.ndarray, scores: np.ndarray, top: float) -> Strip:
-    pictures = {f"cross-entropy, 0 to {top:g}": loss, "HL map, 0 to 1": scores}
-    return strip(folder, f"iteration-{k}", f"Iteration {k}", pictures)
 
 
 def _figure(losses: dict[int, np.ndarray], maps: dict[int, np.ndarray], top: float) -> bytes:

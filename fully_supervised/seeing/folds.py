@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from mmengine.config import Config
@@ -21,14 +22,33 @@ from data.roots import Roots
 from fully_supervised.seeing.inputs import of_data
 
 
-def trained_on(cfg: Config) -> set[str] | None:
-    """Real paths of the images of the config's train loader; None where they cannot be told."""
+class Known(NamedTuple):
+    """Images of a training: real paths; and name and bytes of each file, by which a copy of it is
+    known."""
+
+    paths: frozenset[str]
+    copies: frozenset[tuple[str, int]]
+
+    def holds(self, path: Path) -> bool:
+        return os.path.realpath(path) in self.paths or _as_copy(path) in self.copies
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def _as_copy(path: Path) -> tuple[str, int]:
+    return path.name, path.stat().st_size if path.is_file() else -1
+
+
+def trained_on(cfg: Config) -> Known | None:
+    """The images of the config's train loader; None where they cannot be told, which is noted."""
     try:
         images = of_data(cfg, None, Roots(), "train")
     except (ConfigError, DataError, OSError) as error:
         note(f"which images the checkpoint was trained on cannot be told: {error}")
         return None
-    return {os.path.realpath(item.image) for item in images.items}
+    files = [item.image for item in images.items]
+    return Known(frozenset(map(os.path.realpath, files)), frozenset(map(_as_copy, files)))
 
 
 def train_folds(

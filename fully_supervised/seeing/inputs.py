@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from mmengine.config import Config
 
-from core.engine.cli import add_trust_flag, folder, positive
+from core.engine.cli import add_trust_flag, folder, note, positive
 from core.errors import ConfigError
 from data import registry
 from data.errors import DataError
-from data.pairs import UNREADABLE, fault, read_pixels, trained_id
+from data.pairs import TURNED, UNREADABLE, Rule, fault, problems_of, read_pixels, trained_id
 from data.pictures import picture_files
 from data.roots import Roots, add_root_flag
 from fully_supervised.loaders import data_name, fit_data
@@ -114,6 +114,9 @@ class Images:
         """
         if item.label is None:
             return None
+        for problem in problems_of(item.image, item.label, Rule()):
+            if problem.kind == TURNED:
+                raise DataError(str(problem))
         try:
             if self._loading is None:
                 values = read_pixels(item.label)
@@ -181,6 +184,18 @@ def images_of(args: argparse.Namespace, predictor: Predictor, *, labels: bool = 
     return images.spread(args.limit)
 
 
+def check(images: Images) -> None:
+    """Before the work begins: that each picture is there, whole by its ends, and a picture.
+
+    Raises:
+        DataError: one is not; it names the first, and says how many.
+    """
+    found = [p for item in images.items for p in problems_of(item.image, None, Rule())]
+    if found:
+        more = f" (and {len(found) - 1} more)" if found[1:] else ""
+        raise DataError(f"{found[0]}{more}")
+
+
 def of_data(
     cfg: Config, name: str | None, roots: Roots, split: str, *, ignore_index: int = 255
 ) -> Images:
@@ -189,17 +204,13 @@ def of_data(
     Raises:
         DataError: it is not there, or has no image. ConfigError: the config has no such loader.
     """
-    from mmseg.registry import DATASETS, TRANSFORMS
+    from mmseg.registry import DATASETS
 
     cfg = fit_data(copy.deepcopy(cfg), name, roots)
-    loader = cfg.get(f"{split}_dataloader")
-    dataset = (loader or {}).get("dataset")
-    while isinstance(dataset, dict) and "pipeline" not in dataset and "dataset" in dataset:
-        dataset = dataset["dataset"]
-    if not isinstance(dataset, dict) or "pipeline" not in dataset:
+    dataset = _dataset(cfg, split)
+    if dataset is None:
         raise ConfigError(f"the config reads no {split} images of one data set; name images, or "
                           "another --split")  # fmt: skip
-    steps = [dict(s) for s in dataset["pipeline"] if s["type"].startswith("LoadAnnotations")]
     found = DATASETS.build(dict(dataset, pipeline=[]))
     infos = [found.get_data_info(i) for i in range(len(found))]
     if not infos:
@@ -212,7 +223,25 @@ def of_data(
         label = info.get("seg_map_path")
         items.append(Item(str(inside.with_suffix("")), path, Path(label) if label else None))
     title = registry.get(name).name if name else found.__class__.__name__
-    images = Images(items, f"{title}, {split}", classes=found.metainfo.get("classes"),
+    return _images(items, found, dataset, f"{title}, {split}", ignore_index)
+
+
+def _dataset(cfg: Config, split: str) -> dict | None:
+    """Of a loader, without what is wrapped around it."""
+    dataset = (cfg.get(f"{split}_dataloader") or {}).get("dataset")
+    while isinstance(dataset, dict) and "pipeline" not in dataset and "dataset" in dataset:
+        dataset = dataset["dataset"]
+    return dataset if isinstance(dataset, dict) and "pipeline" in dataset else None
+
+
+def _images(
+    items: Sequence[Item], found: object, dataset: dict, title: str, ignore_index: int
+) -> Images:
+    """Images of an mmseg data set, and how it reads their labels."""
+    from mmseg.registry import TRANSFORMS
+
+    steps = [dict(s) for s in dataset["pipeline"] if s["type"].startswith("LoadAnnotations")]
+    images = Images(items, title, classes=found.metainfo.get("classes"),
                     palette=found.metainfo.get("palette"),
                     ignore_index=getattr(found, "ignore_index", ignore_index),
                     loading=TRANSFORMS.build(steps[0]) if steps else None)  # fmt: skip
@@ -231,14 +260,39 @@ def _relabeled(items: Sequence[Item], folder: str) -> list[Item]:
 
 
 def _of_files(args: argparse.Namespace, predictor: Predictor) -> Images:
+    """Images of files and folders; their labels are stored as those that the checkpoint's config
+    validates on."""
     found = picture_files(args.images)
-    folder_ = getattr(args, "labels", None)
-    labels: dict[str, Path] = {}
-    if folder_:
-        labels = picture_files([folder_])
-    items = [Item(name, path, labels.get(name)) for name, path in found.items()]
     named = " ".join(args.images[:2]) + (" …" if args.images[2:] else "")
-    return Images(items, named, ignore_index=_ignored(predictor))
+    items = [Item(name, path, None) for name, path in found.items()]
+    if not getattr(args, "labels", None):
+        return Images(items, named, ignore_index=_ignored(predictor))
+    labels = picture_files([args.labels])
+    without = [item for item in items if item.name not in labels]
+    if without:
+        first = without[0]
+        raise DataError(f"{args.labels}: has no label {first.name}.png for {first.image} "
+                        f"({len(without)} of {len(items)} images have none); give one for each"
+                        )  # fmt: skip
+    own = stored_as(predictor.cfg)
+    images = copy.copy(own) if own else Images([], "", ignore_index=_ignored(predictor))
+    if not own:
+        note(f"{args.labels}: how the checkpoint's own labels are stored cannot be told; these are "
+             f"read as class ids, {images.ignore_index} is ignored")  # fmt: skip
+    images.items = [item._replace(label=labels[item.name]) for item in items]
+    images.title = named
+    return images
+
+
+def stored_as(cfg: Config) -> Images | None:
+    """No images, and how the labels are read that the config validates on; None without such."""
+    from mmseg.registry import DATASETS
+
+    dataset = _dataset(cfg, "val")
+    if dataset is None:
+        return None
+    lazy = dict(dataset, pipeline=[], lazy_init=True)
+    return _images([], DATASETS.build(lazy), dataset, "", 255)
 
 
 def _ignored(predictor: Predictor) -> int:

@@ -90,7 +90,7 @@ def run(args: argparse.Namespace, folder: Path) -> Section:
                 Strip(
                     item.name,
                     tuple(
-                        Shown(files[kind], _CAPTIONS[kind], photo=kind == "image") for kind in shown
+                        Shown(files[kind], _CAPTIONS[kind], photo=kind != "map") for kind in shown
                     ),
                 )
             )
@@ -110,10 +110,10 @@ def _section(
     several = ordered if len(ordered) <= 2 * _ENDS else [*ordered[:_ENDS], *ordered[-_ENDS:]]
     which = "" if several is ordered else f", the {_ENDS} hardest and the {_ENDS} easiest by mean"
     grid = Grid(
-        "Hardness of the pixels", ("image", *COLUMNS),
+        f"Hardness of the pixels{which}", ("image", *COLUMNS),
         tuple((name, *(f"{x:.3f}" for x in row)) for name, row in (
             (f"all {len(rows)}", figures), *several)),
-        f"Percentiles of the pixels of a map; share of the pixels above 0.5{which}. All images: "
+        "Percentiles of the pixels of a map; share of the pixels above 0.5. All images: "
         "maps.csv.")  # fmt: skip
     words = [
         f"HL maps, {_SCALE}: how hard the network expects a pixel to be, not whether it is wrong. "
@@ -128,9 +128,9 @@ def _section(
         facts={"checkpoint": str(args.checkpoint), "images": f"{len(rows)}, {images.title}",
                "pixels": f"{of_all.pixels:,}", "device": str(predictor.device)},
         tables=(grid,),
-        strips=(*strips, Strip("All on one sheet" if on_sheet == len(images) else
-                               f"{on_sheet} of {len(images)}, spread over them, on one sheet",
-                               (Shown("sheet.png", "picture and HL map over it", photo=True),))),
+        strips=(Strip("All on one sheet" if on_sheet == len(images) else
+                      f"{on_sheet} of {len(images)}, spread over them, on one sheet",
+                      (Shown("sheet.png", "picture and HL map over it", photo=True),)), *strips),
         files={"maps.csv": "the figures of every image", "sheet.png": "the sheet",
                "maps": "HL maps, 16-bit PNG: value / 65535",
                "overlays": "the maps in colour over their pictures"},

@@ -1,6 +1,6 @@
 """Gather again, as one page, what the commands have left in a folder.
 
-python fully_supervised/hardness.py page --out work_dirs/RUN/hardness
+python fully_supervised/hardness.py page work_dirs/RUN/hardness
 """
 
 import argparse
@@ -11,7 +11,7 @@ from core.errors import ConfigError
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=folder, required=True, help="the folder")
+    parser.add_argument("out", type=folder, help="the folder (--out of the commands)")
 
 
 def run(args: argparse.Namespace, folder: Path) -> None:

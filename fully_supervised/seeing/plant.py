@@ -90,7 +90,7 @@ def run(args: argparse.Namespace, folder: Path) -> Section:
     listed = dict(settings=settings, classes=list(classes), planted=rows)
     write_atomically(json.dumps(listed, indent=1).encode(), folder / "planted.json")
     write_atomically(_csv(rows), folder / "planted.csv")
-    return _section(args, images, rows)
+    return _section(args, images, rows, folder)
 
 
 def _labels(args: argparse.Namespace) -> tuple[Images, tuple[str, ...]]:
@@ -133,10 +133,10 @@ def _csv(rows: list[dict]) -> bytes:
     for r in rows:
         writer.writerow([r["image"], r["number"], r["kind"], *r["box"], r["area"], r["true"],
                          r["given"]])  # fmt: skip
-    return text.getvalue().encode()
+    return text.getvalue().encode(errors="surrogateescape")
 
 
-def _section(args: argparse.Namespace, images: Images, rows: list[dict]) -> Section:
+def _section(args: argparse.Namespace, images: Images, rows: list[dict], folder: Path) -> Section:
     def line(kind: str, of: list[dict]) -> tuple[str, ...]:
         areas = [r["area"] for r in of]
         median = f"{np.median(areas):.0f}" if areas else "–"
@@ -147,7 +147,11 @@ def _section(args: argparse.Namespace, images: Images, rows: list[dict]) -> Sect
                 (*table, line("all", rows)))  # fmt: skip
     words = ("A copy of labels with errors that are known, so that a search for errors can be "
              "measured: share of components, kinds and sizes are chosen here, not those of real "
-             "annotators.",)  # fmt: skip
+             "annotators.",
+             "To look for them: hardness.py rank CHECKPOINT "
+             + (f"IMAGES --labels {folder / 'labels'}" if args.labels else
+                f"--data {args.data} --split {args.split} --labels {folder / 'labels'}")
+             + ", with a checkpoint that was not trained on these images.")  # fmt: skip
     return Section(
         kind="plant",
         title=f"Errors planted in {len(images)} labels",

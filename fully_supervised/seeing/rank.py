@@ -15,10 +15,9 @@ A model finds little in labels that it was trained on: such images are refused w
 import argparse
 import copy
 import functools
-import os
 import pickle
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
@@ -35,9 +34,10 @@ from fully_supervised.seeing.inputs import (
     add_checkpoint_flags,
     add_image_flags,
     add_out_flag,
+    check,
     images_of,
 )
-from fully_supervised.seeing.ranked_files import Region
+from fully_supervised.seeing.ranked_files import NO, UNKNOWN, YES, Region
 
 if TYPE_CHECKING:
     from core.predict import Predictor
@@ -114,6 +114,7 @@ def run(args: argparse.Namespace, folder: Path) -> Section:
     if "hardness" in ranking.parts_of(args.by) and predictor.hl_model is None:
         raise ConfigError(f"--by {args.by}: {args.checkpoint} has no HL branch; take a checkpoint "
                           "of +HL, or another score")  # fmt: skip
+    check(images)
     paths, judge, in_sample = _judges(args, predictor, images, folder, loaded)
 
     seen = Seen(np.full((len(images), 4), np.nan), np.zeros((len(images), len(classes))),
@@ -168,11 +169,13 @@ def _chosen(names: Sequence[str] | None, classes: Sequence[str]) -> list[int] | 
 
 def _judges(
     args: argparse.Namespace, predictor: "Predictor", images: Images, folder: Path, loaded: object
-) -> tuple[list[Path], np.ndarray, set[int]]:
-    """Checkpoints, the one that ranks each image, and the images that it was trained on.
+) -> tuple[list[Path], np.ndarray, dict[int, str]]:
+    """Checkpoints, the one that ranks each image, and the images that it was trained on, or of
+    which that is not known, with that word.
 
     Raises:
-        ConfigError: there are such images, and no flag says what to do.
+        ConfigError: there are such images, and no flag says what to do; or checkpoints have
+            different classes or arms.
     """
     from core.engine.checkpoint import load_checkpoint
     from core.trust import config_of
@@ -189,17 +192,27 @@ def _judges(
         if cfg is None:
             raise ConfigError(f"{path}: carries no config, so that its images cannot be told")
         configs.append(cfg)
-    known = [folds.trained_on(copy.deepcopy(cfg)) or set() for cfg in configs]
-    files = [os.path.realpath(item.image) for item in images.items]
+        other = loaded(path)
+        if other.classes != predictor.classes:
+            raise ConfigError(f"{path}: has other classes than {args.checkpoint}; all must have "
+                              "the same")  # fmt: skip
+        if (other.hl_model is None) != (predictor.hl_model is None):
+            raise ConfigError(f"{path}: {args.checkpoint} or it has no HL branch; give checkpoints "
+                              "of one arm")  # fmt: skip
+    known = [folds.trained_on(copy.deepcopy(cfg)) for cfg in configs]
+    files = [item.image for item in images.items]
     judge = np.zeros(len(files), int)
-    in_sample = set()
+    in_sample = {}
     for i, file in enumerate(files):
-        judge[i] = next((k for k, of in enumerate(known) if file not in of), 0)
-        if file in known[judge[i]]:
-            in_sample.add(i)
-    if in_sample and not args.in_sample:
-        first = images.items[min(in_sample)].image
-        raise ConfigError(f"{first}: the checkpoint was trained on it ({len(in_sample)} of "
+        held = [None if of is None else of.holds(file) for of in known]
+        judge[i] = next((k for k, holds in enumerate(held) if not holds and holds is not None),
+                        held.index(None) if None in held else 0)  # fmt: skip
+        if held[judge[i]] is not False:
+            in_sample[i] = YES if held[judge[i]] else UNKNOWN
+    found = [i for i, told in in_sample.items() if told == YES]
+    if found and not args.in_sample:
+        first = images.items[min(found)].image
+        raise ConfigError(f"{first}: the checkpoint was trained on it ({len(found)} of "
                           f"{len(files)} images), so that it hardly doubts its label; let others "
                           "rank it (--folds K), or mark it (--in-sample)")  # fmt: skip
     return paths, judge, in_sample
@@ -273,13 +286,17 @@ def _best(spool: IO[bytes], by: str, top: int, confusion: np.ndarray) -> ranking
 
 
 def _images_csv(
-    images: Images, order: Sequence[int], seen: Seen, picked: Sequence[int], in_sample: set[int]
+    images: Images,
+    order: Sequence[int],
+    seen: Seen,
+    picked: Sequence[int],
+    in_sample: Mapping[int, str],
 ) -> bytes:
     head = ["rank", "image", "file", "hardness", "hard_share", "entropy", "margin", "chosen",
             "in_sample"]  # fmt: skip
     place = {i: n for n, i in enumerate(picked, start=1)}
     return ranked_files.csv_of(head, (
         [n, images.items[i].name, str(images.items[i].image), *map(float, seen.figures[i]),
-         place.get(i, ""), int(i in in_sample)]
+         place.get(i, ""), in_sample.get(i, NO)]
         for n, i in enumerate(order, start=1)
     ))  # fmt: skip

@@ -6,7 +6,8 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -19,6 +20,8 @@ from core.files import write_atomically
 from fully_supervised.seeing.inputs import Item
 
 EXPORTS = ("labelme", "cvat")
+# Whether a model was trained on an image, as the column in_sample says it.
+YES, NO, UNKNOWN = "1", "0", "unknown"
 
 
 class Region(NamedTuple):
@@ -46,28 +49,28 @@ def csv_of(head: Sequence[str], rows: Iterable[Sequence]) -> bytes:
 
 def regions_csv(
     ranked: Sequence[tuple[float, Region]], items: Sequence[Item], classes: Sequence[str],
-    in_sample: set[int],
+    in_sample: Mapping[int, str],
 ) -> bytes:  # fmt: skip
     head = ["rank", "image", "file", "x", "y", "width", "height", "area", "given", "suggested",
             "score", *BASIC, "in_sample"]  # fmt: skip
     return csv_of(head, (
         [i, items[r.image].name, os.path.realpath(items[r.image].image), *r.box, r.area,
          classes[r.given], classes[r.suggested], float(score), *map(float, r.means),
-         int(r.image in in_sample)]
+         in_sample.get(r.image, NO)]
         for i, (score, r) in enumerate(ranked, start=1)
     ))  # fmt: skip
 
 
 def coco(
     ranked: Sequence[tuple[float, Region]], items: Sequence[Item], classes: Sequence[str],
-    in_sample: set[int], info: dict,
+    in_sample: Mapping[int, str], info: dict,
 ) -> bytes:  # fmt: skip
     """COCO's format for detections: ``category_id`` is the suggested class, ``given_category_id``
     that of the label; masks as uncompressed run lengths, column by column."""
     sizes = {r.image: r.size for _, r in ranked}
     images = [
         dict(id=i, file_name=str(items[i].image), name=items[i].name, width=w, height=h,
-             in_sample=i in in_sample)
+             in_sample={YES: True, NO: False}.get(in_sample.get(i, NO)))
         for i, (h, w) in sorted(sizes.items())
     ]  # fmt: skip
     annotations = [
@@ -103,8 +106,8 @@ def polygons(region: Region) -> list[list[list[int]]]:
         points = outline[:, 0].tolist()
         if len(points) < 3:
             left, top, width, height = cv2.boundingRect(outline)
-            points = [[left, top], [left + width, top], [left + width, top + height],
-                      [left, top + height]]  # fmt: skip
+            right, bottom = left + width - 1, top + height - 1
+            points = [[left, top], [right, top], [right, bottom], [left, bottom]]
         result.append(points)
     return result
 
@@ -122,13 +125,15 @@ def write_exports(
         for i, regions in sorted(by_image.items()):
             path = folder / "labelme" / f"{items[i].name}.json"
             write_atomically(_labelme(path, items[i], regions, classes), path)
-        files["labelme"] = "a file an image: labelme IMAGE -O FILE, suggested classes as polygons"
+        files["labelme"] = (
+            "a file an image, suggested classes as polygons, holes filled: labelme FILE"
+        )
     if "cvat" in kinds:
         root = ElementTree.Element("annotations")
         ElementTree.SubElement(root, "version").text = "1.1"
         for i, regions in sorted(by_image.items()):
             height, width = regions[0][2].size
-            image = ElementTree.SubElement(root, "image", id=str(i), name=items[i].image.name,
+            image = ElementTree.SubElement(root, "image", id=str(i), name=_in_xml(items, i),
                                            width=str(width), height=str(height))  # fmt: skip
             for n, score, region in regions:
                 for outline in polygons(region):
@@ -142,8 +147,18 @@ def write_exports(
         ElementTree.indent(root)
         text = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
         write_atomically(text, folder / "cvat.xml")
-        files["cvat.xml"] = "CVAT for images 1.1: upload to a task of these images"
+        labels = [dict(name=name, attributes=[]) for name in classes]
+        write_atomically(json.dumps(labels, indent=1).encode(), folder / "cvat_labels.json")
+        files["cvat.xml"] = ("CVAT for images 1.1, holes filled: for a task of these images whose "
+                             "labels are those of cvat_labels.json")  # fmt: skip
+        files["cvat_labels.json"] = "the labels of such a task (raw, in its constructor)"
     return files
+
+
+def _in_xml(items: Sequence[Item], i: int) -> str:
+    """The place of an image as a task names it, without what XML has no sign for."""
+    name = f"{items[i].name}{items[i].image.suffix}"
+    return re.sub("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "_", name)
 
 
 def _told(n: int, score: float, region: Region, classes: Sequence[str]) -> dict[str, str]:

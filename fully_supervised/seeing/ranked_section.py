@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from core.files import write_files
 from core.section import Grid, Section, Shown, Strip
 from data.files import png
 from fully_supervised.seeing.inputs import Images
-from fully_supervised.seeing.ranked_files import Region
+from fully_supervised.seeing.ranked_files import NO, UNKNOWN, YES, Region
 
 if TYPE_CHECKING:
     from core.predict import Predictor
@@ -32,7 +33,7 @@ _AROUND = (0, 0, 0)
 
 def write_crops(
     folder: Path, images: Images, ranked: Sequence[tuple[float, Region]], judge: np.ndarray,
-    paths: Sequence[Path], loaded: Callable[[Path], Predictor], in_sample: set[int],
+    paths: Sequence[Path], loaded: Callable[[Path], Predictor], in_sample: Mapping[int, str],
 ) -> list[Strip]:  # fmt: skip
     """Crops of the first regions, in ``folder/crops``, as strips: image, given and suggested label,
     hardness."""
@@ -64,7 +65,8 @@ def write_crops(
                 given, suggested = (predictor.classes[c] for c in (region.given, region.suggested))
                 texts = dict(image=item.name, given=f"given: {given}", hardness="HL map",
                              suggested=f"suggested: {suggested}")  # fmt: skip
-                marked = ", trained on" if image in in_sample else ""
+                marked = {YES: ", trained on", UNKNOWN: ", perhaps trained on"}
+                marked = marked.get(in_sample.get(image, NO), "")
                 strips[n] = Strip(
                     f"{n}. {given} → {suggested}, {region.area} pixels, score {score:.3g}{marked}",
                     tuple(Shown(names[kind], texts[kind], kind == "image") for kind in views),
@@ -95,7 +97,7 @@ def _crop(picture: np.ndarray, region: Region, *, smooth: bool = False) -> np.nd
 def section(
     args: argparse.Namespace, images: Images, classes: Sequence[str], seen: Seen,
     ranked: Sequence[tuple[float, Region]], order: Sequence[int], picked: Sequence[int],
-    repeated: int, in_sample: set[int], files: Mapping[str, str], crops: Sequence[Strip],
+    repeated: int, in_sample: Mapping[int, str], files: Mapping[str, str], crops: Sequence[Strip],
     labeled: int,
 ) -> Section:  # fmt: skip
     """The section of a run of ``rank``."""
@@ -107,6 +109,11 @@ def section(
         words.append("Regions in which the model contradicts the label, the most suspicious "
                      "first: a list to look through. Right labels stand in it, too, where the "
                      "model is wrong.")  # fmt: skip
+        if args.by == "surprise":
+            words.append(
+                "Score: surprise, the region's mean cross-entropy of the given label plus "
+                "half of how rarely this class is predicted for that one, both in nats."
+            )
         rows = swaps(seen.swaps)
         tables.append(Grid(
             "Swaps", ("given → suggested", "regions", "pixels"),
@@ -127,21 +134,29 @@ def section(
         tables.append(Grid(
             "Chosen to label", ("image", name), tuple(
                 (images.items[i].name, f"{seen.figures[i, column]:.3f}") for i in picked[:20]),
-            f"The first {min(20, len(picked))} of {len(picked)}: each adds most to the sum of the "
-            "square roots of the hard area of each class"
-            + (f"; the last {repeated} are like one before." if repeated else ".")))  # fmt: skip
-    facts = {"Checkpoint": str(args.checkpoint), "Images": f"{images.title}: {len(images)}, "
+            f"The first {min(20, len(picked))} of {len(picked)}, in the order of choice: each adds "
+            "the most hard area of predicted classes that those before have little of. An image "
+            "that looks like one before (grey thumbnails of 16x12 correlated by 0.95 or more) "
+            "waits for all others"
+            + (f"; the last {repeated} are such." if repeated else ".")))  # fmt: skip
+    facts = {"Checkpoint": str(args.checkpoint)}
+    if args.labels:
+        facts["Labels"] = args.labels
+    facts |= {"Images": f"{images.title}: {len(images)}, "
              f"{labeled} with a label"}  # fmt: skip
     if labeled:
         border = f"{seen.border[0]} of {compared} pixels disagree at a boundary and are in none"
         facts |= {"Regions": f"{regions} of at least {args.min_area} pixels; {border}",
                   "Score": args.by}  # fmt: skip
-    if in_sample:
-        facts["Trained on"] = (f"{len(in_sample)} of the images, marked in every file: the model "
-                               "hardly doubts their labels")  # fmt: skip
+    for told, count in Counter(in_sample.values()).items():
+        facts["Trained on" if told == YES else "Perhaps trained on"] = (
+            f"{count} of the images, marked in every file: "
+            + ("the model hardly doubts their labels" if told == YES else
+               "the images of the training are not where the checkpoint says")
+        )  # fmt: skip
     return Section(
         kind="rank",
-        title=f"Ranked: {images.title}",
+        title=f"Ranked: {images.title}" + (f", labels of {args.labels}" if args.labels else ""),
         words=tuple(words),
         facts=facts,
         tables=tuple(tables),

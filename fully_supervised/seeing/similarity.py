@@ -29,6 +29,7 @@ from fully_supervised.seeing.inputs import (
     add_checkpoint_flags,
     add_image_flags,
     add_out_flag,
+    check,
     images_of,
 )
 
@@ -66,6 +67,7 @@ def run(args: argparse.Namespace, folder: Path) -> Section:
     need_map(a, args.checkpoint)
     need_map(b, args.other)
     images = images_of(args, a)
+    check(images)
     never = untrained(a)
 
     found: list[tuple[Item, dict[str, Pair | None]]] = []
@@ -129,7 +131,7 @@ def _csv(found: list[tuple[Item, dict[str, Pair | None]]]) -> bytes:
     for item, pairs in found:
         values = [getattr(pairs[p], name, None) for p in PAIRS for name in MEASURES]
         rows.writerow([item.name, *("" if v is None else f"{v:.6f}" for v in values)])
-    return text.getvalue().encode()
+    return text.getvalue().encode(errors="surrogateescape")
 
 
 def _section(args: argparse.Namespace, folder: Path, a: Predictor, b: Predictor, images: Images,

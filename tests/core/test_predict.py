@@ -1,6 +1,8 @@
 """A checkpoint as a predictor: what mmseg's own prediction is, at the picture's size."""
 
 import copy
+import os
+import shutil
 
 import cv2
 import numpy as np
@@ -10,6 +12,7 @@ from mmseg.apis import inference_model, init_model
 from mmseg.registry import TRANSFORMS
 from PIL import Image, ImageOps
 
+from core.analysis.overlays import Sheet
 from core.engine.checkpoint import to_bytes
 from core.engine.measuring import looking
 from core.errors import ConfigError, PictureError
@@ -157,3 +160,18 @@ def test_an_export_predicts_the_same(checkpoints, tmp_path, picture):
     model = init_model(str(tmp_path / "plain.py"), str(tmp_path / "plain.pth"), device="cpu")
     theirs = inference_model(model, str(path)).pred_sem_seg.data[0].numpy()
     assert (theirs == want.labels).all()
+
+
+def test_a_name_that_is_no_utf_8_is_read(tiny_data, tmp_path):
+    folder = tiny_data["val_dataloader"]["dataset"]["data_root"]
+    path = tmp_path / os.fsdecode(b"stra\xdfe.png")
+    shutil.copy(f"{folder}/img/3.png", path)
+    assert (read_picture(path) == read_picture(f"{folder}/img/3.png")).all()
+    sheet = Sheet(1, "x")
+    sheet.add(path.stem, *[np.zeros((8, 8, 3), np.uint8)] * 2)
+    assert sheet.picture().any()
+
+
+def test_a_device_that_is_not_there_is_one_line(checkpoints):
+    with pytest.raises(ConfigError, match="--device gpu"):
+        load(checkpoints["hl"], device="gpu")

@@ -18,7 +18,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from core import result
 from core.analysis.colors import color_hardness
 from core.measures import Metrics, Strength
-from core.report import images
+from core.report import images, sections
 from core.report.charts import LINE, line_chart
 from core.report.sections import ALONE, tell, write_page
 from core.report.style import LINES
@@ -163,7 +163,7 @@ def test_each_section_gets_a_share_of_the_pictures(tmp_path, monkeypatch):
         strips = tuple(Strip(f"{folder} {i}", (Shown(f"{i}.png", "x"),)) for i in range(count))
         leave(tmp_path, folder, strips=strips)
     size = len(images.embed(tmp_path / "map/0.png", photo=False))
-    monkeypatch.setattr(images, "BUDGET", 6.5 * size)
+    monkeypatch.setattr(sections, "ROOM", 6.5 * size)
     shown = page(tmp_path)
     rows = [t for t in shown.texts["figcaption"] if t.startswith(("map", "rank"))]
     assert {"rank 0", "rank 1"} < set(rows) and 5 <= len(rows) <= 7

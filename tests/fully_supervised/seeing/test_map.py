@@ -36,7 +36,7 @@ def test_maps_are_exact_and_figures_are_theirs(call, checkpoints, images, tmp_pa
     rows = list(csv.DictReader((folder / "maps.csv").open()))
     assert [row["image"] for row in rows] == [f"img/{k}" for k in range(8)]
     assert float(rows[5]["mean"]) == pytest.approx(maps[5].mean() / FULL, abs=1e-6)
-    assert [strip.title for strip in found.strips][-1] == "3 of 8, spread over them, on one sheet"
+    assert next(strip.title for strip in found.strips) == "3 of 8, spread over them, on one sheet"
     assert all((folder / p.file).is_file() for s in found.strips for p in s.pictures)
     assert "| all 8 " in out
     image = cv2.imread(str(folder / "strips/1_image.png"))[..., ::-1]

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from core.analysis import ranking
 from core.predict import load
@@ -25,6 +26,8 @@ def copies(tiny_data, tmp_path):
     root = Path(tiny_data["train_dataloader"]["dataset"]["data_root"])
     for part in ("img", "ann"):
         shutil.copytree(root / part, tmp_path / part)
+    for path in (tmp_path / "img").iterdir():  # a copy byte for byte would be known
+        cv2.imwrite(str(path), cv2.imread(str(path)), [cv2.IMWRITE_PNG_COMPRESSION, 0])
     return tmp_path / "img", tmp_path / "ann"
 
 
@@ -222,7 +225,7 @@ def test_folds_rank_each_image_with_a_model_that_has_not_seen_it(
     seen = []
     for k in (1, 2):
         (path,) = (tmp_path / f"folds-2/fold-{k}").glob("iter_12.pth")
-        seen.append(folds.trained_on(load(path).cfg))
+        seen.append(folds.trained_on(load(path).cfg).paths)
     assert len(seen[0]) == len(seen[1]) == 4
     assert not seen[0] & seen[1]
     # What is trained is not trained again.
@@ -230,3 +233,47 @@ def test_folds_rank_each_image_with_a_model_that_has_not_seen_it(
     code, _, err = call(SCRIPT, *flags)
     assert code == 0, err
     assert (tmp_path / "rank/regions.csv").read_bytes() == before
+
+
+def test_labels_of_files_are_stored_as_the_own_ones(call, checkpoints, tiny_data, tmp_path):
+    root = Path(tiny_data["val_dataloader"]["dataset"]["data_root"])
+    code, _, err = call(SCRIPT, "rank", checkpoints["hl"], root / "img", "--labels", root / "ann",
+                        "--in-sample", "--out", tmp_path)  # fmt: skip
+    assert code == 0, err
+    section = json.loads((tmp_path / "rank/section.json").read_text())
+    assert "8 with a label" in section["facts"]["Images"]
+    assert str(root / "ann") in section["title"]
+
+
+def test_labels_that_match_no_image_are_refused(call, refused, checkpoints, tiny_data, tmp_path):
+    root = Path(tiny_data["val_dataloader"]["dataset"]["data_root"])
+    (tmp_path / "labels").mkdir()
+    shutil.copy(root / "ann/0.png", tmp_path / "labels/0_L.png")
+    line = refused(call(SCRIPT, "rank", checkpoints["hl"], root / "img/0.png", "--labels",
+                        tmp_path / "labels", "--in-sample", "--out", tmp_path / "out"))  # fmt: skip
+    assert "has no label 0.png" in line and "1 of 1" in line
+
+
+def test_a_copy_of_a_training_image_is_known(call, refused, checkpoints, tiny_data, tmp_path):
+    root = Path(tiny_data["val_dataloader"]["dataset"]["data_root"])
+    shutil.copy(root / "img/3.png", tmp_path / "3.png")
+    line = refused(call(SCRIPT, "rank", checkpoints["hl"], tmp_path / "3.png", "--out",
+                        tmp_path / "out"))  # fmt: skip
+    assert "was trained on it" in line
+
+
+def test_a_turned_picture_with_a_label_is_refused(call, refused, checkpoints, tiny_data, tmp_path):
+    root = Path(tiny_data["val_dataloader"]["dataset"]["data_root"])
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    (tmp_path / "img").mkdir()
+    Image.open(root / "img/0.png").save(tmp_path / "img/0.jpg", exif=exif)
+    line = refused(call(SCRIPT, "rank", checkpoints["hl"], tmp_path / "img", "--labels",
+                        root / "ann", "--out", tmp_path / "out"))  # fmt: skip
+    assert "EXIF orientation 3" in line
+
+
+def test_checkpoints_of_two_arms_are_refused(call, refused, checkpoints, tmp_path):
+    line = refused(call(SCRIPT, "rank", checkpoints["hl"], "--checkpoints",
+                        checkpoints["baseline"], "--in-sample", "--out", tmp_path))  # fmt: skip
+    assert "one arm" in line
