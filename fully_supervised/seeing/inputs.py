@@ -275,8 +275,8 @@ def _of_files(args: argparse.Namespace, predictor: Predictor) -> Images:
                         f"({len(without)} of {len(items)} images have none); give one for each"
                         )  # fmt: skip
     own = stored_as(predictor.cfg)
-    images = copy.copy(own) if own else Images([], "", ignore_index=_ignored(predictor))
-    if not own:
+    images = copy.copy(own) if own is not None else Images([], "", ignore_index=_ignored(predictor))
+    if own is None:
         note(f"{args.labels}: how the checkpoint's own labels are stored cannot be told; these are "
              f"read as class ids, {images.ignore_index} is ignored")  # fmt: skip
     images.items = [item._replace(label=labels[item.name]) for item in items]
