@@ -44,7 +44,7 @@ def trained_on(cfg: Config) -> Known | None:
     """The images of the config's train loader; None where they cannot be told, which is noted."""
     try:
         images = of_data(cfg, None, Roots(), "train")
-    except (ConfigError, DataError, OSError) as error:
+    except (ConfigError, DataError, OSError, AssertionError) as error:
         note(f"which images the checkpoint was trained on cannot be told: {error}")
         return None
     files = [item.image for item in images.items]

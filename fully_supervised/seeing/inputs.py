@@ -133,9 +133,9 @@ class Images:
         void = values == self.ignore_index
         wrong = ~void & ((values < 0) | (values >= num_classes))
         if wrong.any():
-            raise DataError(f"{item.label}: label id {values[wrong][0]} is none of the model's "
-                            f"{num_classes} classes, nor {self.ignore_index} (ignored); take the "
-                            "data set that it was trained on")  # fmt: skip
+            raise DataError(f"{item.label}: label id {values[wrong][0]} is none of the "
+                            f"{num_classes} classes, nor {self.ignore_index} (ignored); take "
+                            "labels of these classes")  # fmt: skip
         return np.where(void, NO_CLASS, values)
 
     def stored_id(self, number: int) -> int:
@@ -291,8 +291,11 @@ def stored_as(cfg: Config) -> Images | None:
     dataset = _dataset(cfg, "val")
     if dataset is None:
         return None
-    lazy = dict(dataset, pipeline=[], lazy_init=True)
-    return _images([], DATASETS.build(lazy), dataset, "", 255)
+    try:
+        found = DATASETS.build(dict(dataset, pipeline=[], lazy_init=True))
+    except (OSError, AssertionError):  # one that wants its files to be there
+        return None
+    return _images([], found, dataset, "", 255)
 
 
 def _ignored(predictor: Predictor) -> int:

@@ -139,15 +139,17 @@ def write_exports(
                 for outline in polygons(region):
                     points = ";".join(f"{x:.2f},{y:.2f}" for x, y in outline)
                     shape = ElementTree.SubElement(
-                        image, "polygon", label=classes[region.suggested], occluded="0",
+                        image, "polygon", label=_xml(classes[region.suggested]), occluded="0",
                         z_order="0", source="rank", points=points,
                     )  # fmt: skip
                     for name, value in _told(n, score, region, classes).items():
-                        ElementTree.SubElement(shape, "attribute", name=name).text = value
+                        ElementTree.SubElement(shape, "attribute", name=name).text = _xml(value)
         ElementTree.indent(root)
         text = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
         write_atomically(text, folder / "cvat.xml")
-        labels = [dict(name=name, attributes=[]) for name in classes]
+        told = [dict(name=name, mutable=False, input_type="text", default_value="", values=[])
+                for name in ("rank", "given", "score")]  # fmt: skip
+        labels = [dict(name=_xml(name), attributes=told) for name in classes]
         write_atomically(json.dumps(labels, indent=1).encode(), folder / "cvat_labels.json")
         files["cvat.xml"] = ("CVAT for images 1.1, holes filled: for a task of these images whose "
                              "labels are those of cvat_labels.json")  # fmt: skip
@@ -156,9 +158,13 @@ def write_exports(
 
 
 def _in_xml(items: Sequence[Item], i: int) -> str:
-    """The place of an image as a task names it, without what XML has no sign for."""
-    name = f"{items[i].name}{items[i].image.suffix}"
-    return re.sub("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "_", name)
+    """The place of an image as a task names it."""
+    return _xml(f"{items[i].name}{items[i].image.suffix}")
+
+
+def _xml(text: str) -> str:
+    """Text without what XML has no sign for."""
+    return re.sub("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "_", text)
 
 
 def _told(n: int, score: float, region: Region, classes: Sequence[str]) -> dict[str, str]:
