@@ -8,10 +8,11 @@ map is the student's.
 from __future__ import annotations
 
 import colorsys
+import contextlib
 import copy
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,6 +113,9 @@ class Predictor:
     def look(self, image: np.ndarray, *, hardness: bool = True) -> Look:
         """The network's own output for a picture.
 
+        Of a head with one channel, ``seg_logits`` are two: 0, and the channel less the logit of the
+        head's threshold. Softmax, so the confidence too, is relative to the threshold: 0.5 at it.
+
         Args:
             image: (H, W, 3) uint8, RGB.
             hardness: whether to run the HL branch.
@@ -141,7 +145,7 @@ class Predictor:
         if any(grow):  # the last column and row again: a convolution takes nothing smaller
             inputs = F.pad(inputs[None].float(), grow, mode="replicate")[0].to(inputs.dtype)
         batch["inputs"] = [inputs]
-        with looking(self.model):
+        with looking(self.model), _without_warnings():
             data = self.model.data_preprocessor(batch, False)
             meta = data["data_samples"][0].metainfo
             shape = tuple(data["inputs"].shape[-2:])  # of a head's logits, too
@@ -299,9 +303,18 @@ def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _built(model: dict, state: dict, path: str | Path, device: str | torch.device) -> nn.Module:
-    model = MODELS.build(copy.deepcopy(model))
+    with _without_warnings():
+        model = MODELS.build(copy.deepcopy(model))
     load_weights(model, state, path)
     return model.to(device).eval()
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """mmseg warns of sizes and heads that are as the config wants them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="mmseg")
+        yield
 
 
 def _transforms(cfg: Config) -> list[dict]:

@@ -125,6 +125,16 @@ def read(folder: str | Path) -> Section | None:
     return section
 
 
+def check_page(root: str | Path) -> None:
+    """Raises:
+    ConfigError: ``root`` holds an index.html of somebody else's.
+    """
+    page = Path(root) / "index.html"
+    if page.is_file() and _OURS not in page.read_bytes()[:2000]:
+        raise ConfigError(f"{page}: is no page of this project, and would be written over; name "
+                          "another --out")  # fmt: skip
+
+
 def folder_for(root: str | Path, kind: str, command: str) -> Path:
     """Where a command writes below ``root``, which it claims now: a folder of its kind, that of the
     same command before, or the first that is free. What others left stays.
@@ -133,10 +143,8 @@ def folder_for(root: str | Path, kind: str, command: str) -> Path:
         ConfigError: ``root`` holds an index.html of somebody else's.
         WriteError: it cannot be written.
     """
-    page, number = Path(root) / "index.html", 1
-    if page.is_file() and _OURS not in page.read_bytes()[:2000]:
-        raise ConfigError(f"{page}: is no page of this project, and would be written over; name "
-                          "another --out")  # fmt: skip
+    check_page(root)
+    number = 1
     while True:
         folder = Path(root) / (kind if number == 1 else f"{kind}-{number}")
         claim = folder / CLAIM

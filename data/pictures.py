@@ -13,7 +13,8 @@ ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 def picture_files(paths: Sequence[str | Path]) -> dict[str, Path]:
     """Picture files by a name of their own: that of the file without its ending, of one in a folder
-    its place below it; a name that comes twice gets the folder before it, or a number.
+    its place below it. A name that comes twice gets the ending (``a_jpg``) where the files lie side
+    by side, else the folder before it, or a number.
 
     Args:
         paths: files, whatever their ending; folders, whose pictures are taken at any depth, in the
@@ -35,15 +36,29 @@ def picture_files(paths: Sequence[str | Path]) -> dict[str, Path]:
             pairs = [(path.stem, path)]
         else:
             raise DataError(f"{path}: no such picture or folder")
+        before = path.name if path.is_dir() else path.parent.name
         for name, file in pairs:
             if file in found.values():
                 continue
-            found[_free(name, file, found)] = file
+            found[_free(name, file, before, found)] = file
     return found
 
 
-def _free(name: str, file: Path, taken: dict[str, Path]) -> str:
-    tries = (name, f"{file.parent.name}/{name}", f"{name}_{file.suffix[1:]}")
+def check_outside(out: str | Path, paths: Sequence[str | Path]) -> None:
+    """What is written must not be read as pictures the next time.
+
+    Raises:
+        DataError: ``out`` is one of the folders among ``paths``, or lies in one.
+    """
+    for path in map(Path, paths):
+        if path.is_dir() and Path(out).resolve().is_relative_to(path.resolve()):
+            raise DataError(f"{out}: lies in {path}, whose pictures are read; name a folder "
+                            "outside it: --out DIR")  # fmt: skip
+
+
+def _free(name: str, file: Path, before: str, taken: dict[str, Path]) -> str:
+    beside = name in taken and taken[name].parent == file.parent  # of another ending
+    tries = (name, *([] if beside else [f"{before}/{name}"]), f"{name}_{file.suffix[1:]}")
     free = next((x for x in tries if x not in taken and not x.startswith("/")), None)
     number = 2
     while free is None or free in taken:

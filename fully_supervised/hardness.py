@@ -17,6 +17,7 @@ try:
     from core.engine import cli
     from core.errors import PictureError
     from data.errors import DataError
+    from data.pictures import check_outside
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; set up with: source setup.sh") from error
 
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(words)
     checkpoint = getattr(args, "checkpoint", None)
     root = Path(args.out or (checkpoint.parent / "hardness" if checkpoint else RUNS))
+    check_outside(root, getattr(args, "images", None) or ())
     command = cli.command_of(__file__, words)
     folder = root if args.kind == "page" else section.folder_for(root, args.kind, command)
 

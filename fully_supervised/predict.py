@@ -5,7 +5,9 @@
 
 Below DIR, by the picture's name and in its size: labels/ (PNG of class ids in the classes'
 colours), overlays/ and, of a network with an HL branch, hardness/ (16-bit PNG: value / 65535 is
-sigmoid(D) of Eq. 1) and hardness-color/. DIR is new, empty, or of the same command.
+sigmoid(D) of Eq. 1) and hardness-color/. A file is called as it is, one of a folder by its place
+there; predictions.json says which picture has which name, legend.png which colour which class. DIR
+is new, empty, or of the same command, and lies in no folder that is read.
 """
 
 import sys
@@ -16,6 +18,7 @@ try:
     from core.engine import cli
     from core.errors import ConfigError, PictureError
     from data.errors import DataError
+    from data.pictures import check_outside
     from fully_supervised.seeing import inputs
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; set up with: source setup.sh") from error
@@ -41,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                               "--data and --out out")  # fmt: skip
     elif not args.out:
         raise ConfigError("name a folder for what is predicted: --out DIR")
+    else:
+        check_outside(args.out, args.images)
 
     from core.predict import load
 
@@ -64,7 +69,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     kinds, failed = write_predictions(predictor, images, Path(args.out), command,
                                       hardness=not args.no_hl)  # fmt: skip
     written = len(images) - len(failed)
-    print(f"{args.out}: {', '.join(kinds)} of {written} picture{'s' * (written != 1)}",
+    print(f"{args.out}: {', '.join(kinds)} of {written} picture{'s' * (written != 1)}; "
+          "legend.png: the classes' colours",
           file=sys.stderr)  # fmt: skip
     if failed:
         raise PictureError(f"{len(failed)} of {len(images)} pictures could not be predicted; they "

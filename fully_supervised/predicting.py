@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import track
 
 from core.analysis.colors import color_hardness
-from core.analysis.overlays import overlay
+from core.analysis.overlays import legend, overlay
 from core.errors import ConfigError, PictureError
 from core.files import write_atomically, write_files
 from core.maps import encode
@@ -24,7 +24,8 @@ if TYPE_CHECKING:  # torch takes seconds
     from core.predict import Prediction, Predictor
     from fully_supervised.seeing.inputs import Images, Item
 
-RECORD = "predictions.json"  # whose folder this is, and which class has which id and colour
+RECORD = "predictions.json"  # whose folder this is, the classes, which picture has which name
+LEGEND = "legend.png"
 
 
 def png(picture: np.ndarray) -> bytes:
@@ -80,7 +81,9 @@ def write_predictions(
         WriteError: a file cannot be written; those before it are whole.
     """
     hardness = hardness and predictor.hl_model is not None
-    _claim(out, command, predictor)
+    _claim(out, command)
+    _record(out, command, predictor, images)
+    write_atomically(png(legend(predictor.classes, predictor.palette)), out / LEGEND)
     writers: dict[str, Callable[[Prediction], bytes]] = {
         "labels": lambda found: palette_png(found.labels, predictor.palette),
         "overlays": lambda found: png(overlay(found.image, predictor.palette[found.labels])),
@@ -94,10 +97,11 @@ def write_predictions(
     for item, found in each_picture(predictor, images, "predicting", failed, hardness=hardness):
         write_files({out / kind / f"{item.name}.png": write(found)
                      for kind, write in writers.items()})  # fmt: skip
+    _record(out, command, predictor, images, failed)
     return list(writers), failed
 
 
-def _claim(out: Path, command: str, predictor: Predictor) -> None:
+def _claim(out: Path, command: str) -> None:
     path = out / RECORD
     if out.is_dir() and any(out.iterdir()):
         try:
@@ -107,7 +111,14 @@ def _claim(out: Path, command: str, predictor: Predictor) -> None:
         if before != command:
             whose = f"what was written by: {before}" if before else "files of something else"
             raise ConfigError(f"{out}: holds {whose}; name a new folder (--out)")
+
+
+def _record(out: Path, command: str, predictor: Predictor, images: Images,
+            failed: Sequence[str] = ()) -> None:  # fmt: skip
+    """Whose the folder is, the classes, what each picture is called, and which were left out."""
     pairs = zip(predictor.classes, predictor.palette.tolist(), strict=True)
     classes = [dict(id=k, name=name, color=color) for k, (name, color) in enumerate(pairs)]
-    text = json.dumps(dict(command=command, classes=classes), indent=1, ensure_ascii=False)
-    write_atomically(f"{text}\n".encode(errors="backslashreplace"), path)
+    names = {str(item.image): f"{item.name}.png" for item in images.items}
+    told = dict(command=command, classes=classes, pictures=names, failed=list(failed))
+    text = json.dumps(told, indent=1, ensure_ascii=False)
+    write_atomically(f"{text}\n".encode(errors="backslashreplace"), out / RECORD)

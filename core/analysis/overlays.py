@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -86,6 +88,25 @@ class Sheet:
         body = np.concatenate([body, with_bar(body[:0])[:BAR]]) if body.shape[1] <= 800 else (
             with_bar(body))  # fmt: skip
         return body
+
+
+def legend(classes: Sequence[str], palette: np.ndarray) -> np.ndarray:
+    """Names of classes beside their colours, (H, W, 3) uint8 RGB.
+
+    Args:
+        palette: (len(classes), 3) uint8, RGB.
+    """
+    names = [_shortened(f"{k} {name}", 300, 14) for k, name in enumerate(classes)]
+    rows = min(len(names), 12)
+    wide = max(_width(name, 14) for name in names) + 2 * _LINE + _GAP
+    columns = -(-len(names) // rows)
+    picture = np.full((rows * _LINE + 2 * _GAP, columns * wide + _GAP, 3), 255, np.uint8)
+    for k, (name, color) in enumerate(zip(names, palette, strict=True)):
+        x, y = _GAP + k // rows * wide, _GAP + k % rows * _LINE
+        picture[y + 3 : y + _LINE - 3, x : x + _LINE] = _INK  # a border, for what is white
+        picture[y + 4 : y + _LINE - 4, x + 1 : x + _LINE - 1] = color
+        _write(picture, name, (x + _LINE + _GAP, y + _LINE - 7), 14)
+    return picture
 
 
 def fitted(picture: np.ndarray, box: tuple[int, int]) -> np.ndarray:

@@ -21,7 +21,7 @@ from core.report.images import MAX_WIDTH, BadPicture, Budget, embed
 from core.report.templates import render
 from core.report.words import brief_two, percent, plain, printable
 from core.result import Result
-from core.section import NAME, Grid, Section, Strip, read
+from core.section import NAME, Grid, Section, Strip, check_page, read
 
 ROOM = 9_000_000  # characters of data URIs: many commands share the page
 ALONE = 2 * MAX_WIDTH  # pixels that a picture may be wide that has no other beside it
@@ -53,7 +53,9 @@ def write_page(root: Path, kinds: Sequence[str] = ()) -> Path:
 
     Raises:
         WriteError: it cannot be written; an old one stands.
+        ConfigError: there is somebody else's.
     """
+    check_page(root)
     broken, views, pictures = [], [], []
     for path in sorted(root.glob(f"*/{NAME}"), key=lambda path: _place(path.parent.name, kinds)):
         folder = path.parent
@@ -134,7 +136,7 @@ def _view(section: Section, folder: Path) -> dict[str, Any]:
         tables=[_table(table) for table in section.tables],
         charts=charts,
         strips=[],
-        left_out=0,
+        left_out=[],
         files=[_file(folder, name, what) for name, what in section.files.items()],
         made={"Command": section.command, "Date": section.date, "Code": run_code(section.code)},
         broken=[],
@@ -178,7 +180,7 @@ def _embed(pictures: Sequence[tuple[dict, Sequence[Strip], Path]]) -> None:
             if cells := budget.take(_cells(view, strip, folder)):
                 view["strips"].append(dict(title=strip.title, cells=cells))
             elif strip.pictures:
-                view["left_out"] += 1 + len(strips)
+                view["left_out"] += [strip.title, *(later.title for later in strips)]
                 strips.clear()
         waiting = [entry for entry in waiting if entry[1]]
 

@@ -242,6 +242,7 @@ def _section(args: argparse.Namespace, folder: Path, training: OneImage, item: I
              picture: np.ndarray, label: np.ndarray, kept: dict[int, State],
              curves: dict[str, list]) -> Section:  # fmt: skip
     from core.analysis.colors import color_hardness, color_labels
+    from core.analysis.overlays import legend
 
     valid = training.valid
     top = _scale(kept[0].loss[valid])
@@ -252,6 +253,8 @@ def _section(args: argparse.Namespace, folder: Path, training: OneImage, item: I
     strips = [strip(folder, "image", item.name, {
         "image": picture,
         "label": color_labels(np.where(valid, label, 255), training.predictor.palette),
+    }), strip(folder, "classes", "Colours of the classes", {
+        "black has no class": legend(training.predictor.classes, training.predictor.palette),
     })]  # fmt: skip
     whole = (Shown("evolve.png", f"above cross-entropy, 0 to {top:g}; below HL map, 0 to 1",
                    photo=True),)  # fmt: skip

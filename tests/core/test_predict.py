@@ -175,3 +175,8 @@ def test_a_name_that_is_no_utf_8_is_read(tiny_data, tmp_path):
 def test_a_device_that_is_not_there_is_one_line(checkpoints):
     with pytest.raises(ConfigError, match="--device gpu"):
         load(checkpoints["hl"], device="gpu")
+
+
+def test_loading_and_predicting_warn_of_nothing_that_is_of_mmseg(checkpoints, picture, recwarn):
+    load(checkpoints["hl"], device="cpu").predict(picture)
+    assert not [w for w in recwarn if "/mmseg/" in w.filename]

@@ -35,7 +35,7 @@ def test_what_is_written_is_what_is_predicted(call, checkpoints, pictures, tmp_p
     code, said, err = call(SCRIPT, checkpoints["hl"], pictures, "--out", out, "--device", "cpu")
     assert code == 0 and not said, err
     kinds = ("labels", "overlays", "hardness", "hardness-color")
-    assert len(tree(out)) == 1 + 3 * len(kinds)
+    assert len(tree(out)) == 2 + 3 * len(kinds)
     assert all((out / kind / "straße ü/b.png").is_file() for kind in kinds), tree(out)
     predictor = load(checkpoints["hl"], device="cpu")
     sizes = set()
@@ -56,6 +56,11 @@ def test_what_is_written_is_what_is_predicted(call, checkpoints, pictures, tmp_p
     assert np.abs(values / FULL - want.hardness).max() <= 0.51 / FULL
     told = json.loads((out / "predictions.json").read_text())
     assert [c["name"] for c in told["classes"]] == list(predictor.classes)
+    names = {Path(path).relative_to(pictures): name for path, name in told["pictures"].items()}
+    ways = {"a.jpg": "a.png", "a.png": "a_png.png", "straße ü/b.png": "straße ü/b.png"}
+    assert names == {Path(path): name for path, name in ways.items()} and told["failed"] == []
+    colors = np.asarray(Image.open(out / "legend.png")).reshape(-1, 3)
+    assert all((colors == color).all(axis=1).sum() > 100 for color in predictor.palette)
 
 
 def test_a_damaged_picture_stops_no_other(call, checkpoints, pictures, tmp_path, refused):
@@ -63,14 +68,14 @@ def test_a_damaged_picture_stops_no_other(call, checkpoints, pictures, tmp_path,
     done = call(SCRIPT, checkpoints["hl"], pictures, "--out", tmp_path / "out", "--no-hl")
     assert "1 of 4 pictures could not be predicted" in refused(done)
     assert f"error: {pictures}/c.jpg: cannot be read as a picture" in done[2]
-    assert len(tree(tmp_path / "out")) == 1 + 3 * 2  # labels and overlays, no map
+    assert len(tree(tmp_path / "out")) == 2 + 3 * 2  # labels and overlays, no map
 
 
 def test_another_commands_files_stay(call, checkpoints, pictures, tmp_path, refused):
     out = tmp_path / "out"
     first = (SCRIPT, checkpoints["baseline"], pictures / "a.png", "--out", out)
     assert call(*first)[0] == 0
-    assert tree(out) == {"predictions.json", "labels/a.png", "overlays/a.png"}
+    assert tree(out) == {"predictions.json", "legend.png", "labels/a.png", "overlays/a.png"}
     assert call(*first)[0] == 0  # the same command again
     other = call(SCRIPT, checkpoints["hl"], pictures / "a.png", "--out", out)
     assert "out: holds what was written by: python fully_supervised/predict.py" in refused(other)
@@ -87,13 +92,15 @@ def test_another_commands_files_stay(call, checkpoints, pictures, tmp_path, refu
         (["x.jpg"], "name a folder for what is predicted: --out DIR"),
         (["--export", "x.pb"], "--export x.pb: its ending says what is written: .onnx or .pt2"),
         (["x.jpg", "--export", "x.onnx"], "--export writes the network and predicts nothing"),
+        (["IN", "--out", "IN/new"], "/in put/new: lies in "),
         (["nowhere.jpg", "--out", "OUT"], "nowhere.jpg: no such picture or folder"),
     ],
 )
-def test_refusals(arguments, words, call, checkpoints, tmp_path, refused):
-    arguments = [tmp_path / "out" if word == "OUT" else word for word in arguments]
+def test_refusals(arguments, words, call, checkpoints, pictures, tmp_path, refused):
+    places = {"OUT": tmp_path / "out", "IN": pictures, "IN/new": pictures / "new"}
+    arguments = [places.get(word, word) for word in arguments]
     assert words in refused(call(SCRIPT, checkpoints["hl"], *arguments))
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out").exists() and not (pictures / "new").exists()
 
 
 def test_export_is_one_command(call, checkpoints, tmp_path):

@@ -1,6 +1,7 @@
 """hardness.py map: exact files, one scale, figures of all pixels."""
 
 import csv
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -62,3 +63,15 @@ def test_a_model_without_a_branch_is_refused(call, checkpoints, images, tmp_path
     line = refused(call(SCRIPT, "map", checkpoints["baseline"], images, "--out", tmp_path / "out"))
     assert "has no HL branch, so no HL map; take a checkpoint of a training with --hl" in line
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_read_is_not_written_to(call, checkpoints, images, tmp_path, refused):
+    done = call(SCRIPT, "map", checkpoints["hl"], images, "--out", f"{images}/a/b")
+    assert f"{images}/a/b: lies in {images}, whose pictures are read" in refused(done)
+    assert not Path(images, "a").exists()
+
+
+def test_page_writes_over_no_page_of_others(call, tmp_path, refused):
+    (tmp_path / "index.html").write_text("mine")
+    assert "index.html: is no page of this project" in refused(call(SCRIPT, "page", tmp_path))
+    assert (tmp_path / "index.html").read_text() == "mine"
