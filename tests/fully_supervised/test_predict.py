@@ -125,4 +125,4 @@ def test_u2pl_predicts_with_its_teacher(call, camvid, tmp_path):
     assert ours.hardness.shape == (180, 240) and theirs.hardness is None
     assert found.hl_model is not found.model
     code, _, err = call(SCRIPT, checkpoint, picture, "--out", tmp_path / "out")
-    assert code == 0 and "hardness, hardness-color of 1 picture\n" in err
+    assert code == 0 and "hardness, hardness-color of 1 picture;" in err
