@@ -32,6 +32,7 @@ import numpy as np
 from core.analysis import planting, ranking
 from core.engine import cli
 from data.errors import DataError
+from fully_supervised.seeing.drawn import counted
 from fully_supervised.seeing.inputs import add_image_flags, images_of
 
 ORDERS = ("loss", "p-label", "label-error", "entropy", "margin", "hardness", "surprise",
@@ -44,14 +45,12 @@ def looks(args: argparse.Namespace, predictor: Any, seed: int) -> Iterator[tuple
     """Candidates, means, errors, label with errors and class probabilities (C, H, W) by image."""
     import torch
     import torch.nn.functional as F
-    from rich.console import Console
-    from rich.progress import track
 
     from core.predict import read_picture
     from fully_supervised.seeing.regions import regions_in
 
     images = images_of(args, predictor, labels=True)
-    for item in track(images.items, f"seed {seed}", console=Console(stderr=True), transient=True):
+    for item in counted(images.items, f"seed {seed}", len(images)):
         picture = read_picture(item.image)
         label = images.label(item, picture.shape[:2], len(predictor.classes))
         label, number, errors = planting.plant(
@@ -61,7 +60,8 @@ def looks(args: argparse.Namespace, predictor: Any, seed: int) -> Iterator[tuple
             min_area=args.plant_area,
         )
         look = predictor.look(picture)
-        found, means, _ = regions_in(predictor, look, label, min_area=args.min_area)
+        found, means, _ = regions_in(predictor, look, label, predictor.hardness(look),
+                                     min_area=args.min_area)  # fmt: skip
         probs = None
         if args.cleanlab:
             logits = F.interpolate(look.seg_logits[None], look.size, mode="bilinear",

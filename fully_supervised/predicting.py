@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from PIL import Image
 from rich.console import Console
@@ -19,6 +18,7 @@ from core.analysis.overlays import legend, overlay
 from core.errors import ConfigError, PictureError
 from core.files import write_atomically, write_files
 from core.maps import encode
+from data.files import png
 
 if TYPE_CHECKING:  # torch takes seconds
     from core.predict import Prediction, Predictor
@@ -26,14 +26,6 @@ if TYPE_CHECKING:  # torch takes seconds
 
 RECORD = "predictions.json"  # whose folder this is, the classes, which picture has which name
 LEGEND = "legend.png"
-
-
-def png(picture: np.ndarray) -> bytes:
-    """RGB (H, W, 3) uint8 as a PNG."""
-    done, data = cv2.imencode(".png", picture[..., ::-1])
-    if not done:
-        raise OSError("OpenCV could not encode a PNG")
-    return data.tobytes()
 
 
 def palette_png(labels: np.ndarray, palette: np.ndarray) -> bytes:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from core.analysis.strength import auc
+
 BINS = 2**16
 COARSE = 512  # steps of the logit for the joint counts that a rank correlation is of
 NONE = -1  # the subset of a pixel that is not valid
@@ -155,7 +157,7 @@ class ScoreMeter:
 
     def result(self) -> dict[str, float | None]:
         """``rank`` and ``auc``; None where it cannot be told, as without a wrong pixel."""
-        return dict(rank=self._rank(), auc=self._auc())
+        return dict(rank=self._rank(), auc=auc(*self._of_wrong))
 
     def _rank(self) -> float | None:
         joint = self._joint.astype(np.float64)
@@ -167,13 +169,6 @@ class ScoreMeter:
         y = (columns.cumsum() - (columns - 1) / 2) - (total + 1) / 2
         spread = (rows @ x**2) * (columns @ y**2)
         return float(x @ joint @ y / np.sqrt(spread)) if spread > 0 else None
-
-    def _auc(self) -> float | None:
-        right, wrong = self._of_wrong.astype(np.float64)
-        if not right.any() or not wrong.any():
-            return None
-        lower = right.cumsum() - right / 2
-        return float((wrong @ lower) / (wrong.sum() * right.sum()))
 
 
 def _miou(matrix: np.ndarray) -> float | None:

@@ -82,17 +82,23 @@ class StrengthMeter:
         return (high + self.c) / (low + self.c)
 
     def _auc(self) -> float | None:
-        right, wrong = self._counts.astype(np.float64)
-        if not right.any() or not wrong.any():
-            return None
-        easier = right.cumsum() - right / 2
-        return (wrong * easier).sum() / (wrong.sum() * right.sum())
+        return auc(*self._counts)
 
     def _rank(self) -> float | None:
         z, loss = (np.concatenate(parts) for parts in zip(*self._sample, strict=True))
         if len(z) < 2 or np.ptp(z) == 0 or np.ptp(loss) == 0:
             return None
         return np.corrcoef(ranks(z), ranks(loss))[0, 1]
+
+
+def auc(right: np.ndarray, wrong: np.ndarray) -> float | None:
+    """Probability that a wrong pixel lies in a higher step than a right one, ties count half; from
+    the counts of both by step, (bins,). None without one or the other."""
+    right, wrong = right.astype(np.float64), wrong.astype(np.float64)
+    if not right.any() or not wrong.any():
+        return None
+    lower = right.cumsum() - right / 2
+    return float(wrong @ lower / (wrong.sum() * right.sum()))
 
 
 def ranks(x: np.ndarray) -> np.ndarray:

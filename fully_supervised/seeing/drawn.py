@@ -1,19 +1,21 @@
-"""What evolve, effectiveness and similarity share: models with a map, progress, strips on disk."""
+"""What the commands share: models with a map, progress, tables and strips on disk."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import cv2
 import numpy as np
 
-from core.errors import ConfigError, WriteError
+from core.errors import ConfigError
 from core.files import write_atomically
 from core.section import Shown, Strip
+from data.files import png
 
 if TYPE_CHECKING:
     from core.predict import Predictor
@@ -49,12 +51,14 @@ def quiet() -> Iterator[None]:
         logging.disable(level)
 
 
-def png(rgb: np.ndarray) -> bytes:
-    """(H, W, 3) uint8 as a PNG file."""
-    good, data = cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]))
-    if not good:
-        raise WriteError(f"a picture of {rgb.shape} could not be written as PNG")
-    return data.tobytes()
+def csv_of(head: Sequence[str], rows: Iterable[Sequence]) -> bytes:
+    """Lines of values; floats with six digits."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    for row in rows:
+        writer.writerow([f"{x:.6g}" if isinstance(x, float) else x for x in row])
+    return text.getvalue().encode(errors="surrogateescape")
 
 
 def strip(folder: Path, stem: str, title: str, pictures: Mapping[str, np.ndarray]) -> Strip:

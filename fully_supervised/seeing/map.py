@@ -11,8 +11,6 @@ colour over its picture, one scale for all), sheet.png and maps.csv.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +18,7 @@ from core.engine.cli import positive
 from core.errors import ConfigError, PictureError
 from core.section import Grid, Section, Shown, Strip
 from fully_supervised.seeing import inputs
+from fully_supervised.seeing.drawn import csv_of
 
 if TYPE_CHECKING:  # torch takes seconds
     from core.analysis.maps import Histogram, MapFigures
@@ -54,7 +53,8 @@ def run(args: argparse.Namespace, folder: Path) -> Section:
     from core.files import write_files
     from core.maps import FULL, encode, quantized
     from core.predict import load
-    from fully_supervised.predicting import each_picture, png
+    from data.files import png
+    from fully_supervised.predicting import each_picture
 
     predictor = load(args.checkpoint, config=args.config, device=args.device,
                      trust=args.trust_imports)  # fmt: skip
@@ -140,8 +140,5 @@ def _section(
 
 
 def _csv(rows: list[tuple[str, MapFigures]]) -> bytes:
-    file = io.StringIO()
-    table = csv.writer(file, lineterminator="\n")
-    table.writerow(("image", *FIGURES))
-    table.writerows((name, *(f"{x:.6f}" for x in figures)) for name, figures in rows)
-    return file.getvalue().encode(errors="surrogateescape")
+    return csv_of(("image", *FIGURES),
+                  ((name, *(f"{x:.6f}" for x in figures)) for name, figures in rows))  # fmt: skip

@@ -10,8 +10,6 @@ The same seed plants the same in an image, whatever other images there are.
 """
 
 import argparse
-import csv
-import io
 import json
 from pathlib import Path
 
@@ -28,6 +26,7 @@ from data.pairs import UNREADABLE, fault, read_pixels
 from data.pictures import picture_files
 from data.roots import Roots, add_root_flag
 from fully_supervised.loaders import data_of
+from fully_supervised.seeing.drawn import counted, csv_of
 from fully_supervised.seeing.inputs import SPLITS, Images, Item, add_out_flag, of_data
 
 
@@ -61,12 +60,9 @@ def _share(text: str) -> float:
 
 
 def run(args: argparse.Namespace, folder: Path) -> Section:
-    from rich.console import Console
-    from rich.progress import track
-
     images, classes = _labels(args)
     rows = []
-    for item in track(images.items, "plant", console=Console(stderr=True), transient=True):
+    for item in counted(images.items, "plant", len(images)):
         stored, label = _read(images, item, len(classes))
         new, number, errors = planting.plant(
             label, planting.rng_of(args.seed, Path(item.name).name), len(classes), kinds=args.kinds,
@@ -127,13 +123,10 @@ def _read(images: Images, item: Item, num_classes: int) -> tuple[np.ndarray, np.
 
 
 def _csv(rows: list[dict]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow("image number kind x y width height area true given".split())
-    for r in rows:
-        writer.writerow([r["image"], r["number"], r["kind"], *r["box"], r["area"], r["true"],
-                         r["given"]])  # fmt: skip
-    return text.getvalue().encode(errors="surrogateescape")
+    return csv_of("image number kind x y width height area true given".split(), (
+        [r["image"], r["number"], r["kind"], *r["box"], r["area"], r["true"], r["given"]]
+        for r in rows
+    ))  # fmt: skip
 
 
 def _section(args: argparse.Namespace, images: Images, rows: list[dict], folder: Path) -> Section:

@@ -29,6 +29,7 @@ from core.errors import ConfigError
 from core.files import write_atomically
 from core.section import Section
 from fully_supervised.seeing import folds, ranked_files, ranked_section
+from fully_supervised.seeing.drawn import counted, csv_of
 from fully_supervised.seeing.inputs import (
     Images,
     add_checkpoint_flags,
@@ -223,14 +224,11 @@ def _look(
     chosen: list[int] | None, seen: Seen, spool: IO[bytes],
 ) -> None:  # fmt: skip
     """Fill in what is kept of these images, and write their regions to the spool."""
-    from rich.console import Console
-    from rich.progress import track
-
     from core.predict import read_picture
     from fully_supervised.seeing.regions import regions_in
 
     count = len(predictor.classes)
-    for i in track(which.tolist(), "rank", console=Console(stderr=True), transient=True):
+    for i in counted(which.tolist(), "rank", len(which)):
         item = images.items[i]
         picture = read_picture(item.image)
         label = images.label(item, picture.shape[:2], count)
@@ -238,9 +236,9 @@ def _look(
         nothing = label is None
         if nothing:
             label = np.full(picture.shape[:2], -1)
-        found, means, figures = regions_in(predictor, look, label, min_area=args.min_area,
-                                           classes=chosen)  # fmt: skip
         hardness = predictor.hardness(look)
+        found, means, figures = regions_in(predictor, look, label, hardness,
+                                           min_area=args.min_area, classes=chosen)  # fmt: skip
         doubt = figures.entropy.cpu().numpy() if hardness is None else hardness
         hard = (np.nan, np.nan)
         if hardness is not None:
@@ -295,7 +293,7 @@ def _images_csv(
     head = ["rank", "image", "file", "hardness", "hard_share", "entropy", "margin", "chosen",
             "in_sample"]  # fmt: skip
     place = {i: n for n, i in enumerate(picked, start=1)}
-    return ranked_files.csv_of(head, (
+    return csv_of(head, (
         [n, images.items[i].name, str(images.items[i].image), *map(float, seen.figures[i]),
          place.get(i, ""), in_sample.get(i, NO)]
         for n, i in enumerate(order, start=1)

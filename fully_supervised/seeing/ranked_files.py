@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -17,6 +15,7 @@ import numpy as np
 
 from core.analysis.ranking import BASIC, Means
 from core.files import write_atomically
+from fully_supervised.seeing.drawn import csv_of
 from fully_supervised.seeing.inputs import Item
 
 EXPORTS = ("labelme", "cvat")
@@ -35,16 +34,6 @@ class Region(NamedTuple):
     suggested: int
     means: Means
     mask: np.ndarray
-
-
-def csv_of(head: Sequence[str], rows: Iterable[Sequence]) -> bytes:
-    """Lines of values; numbers with six digits."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    for row in rows:
-        writer.writerow([f"{x:.6g}" if isinstance(x, float) else x for x in row])
-    return text.getvalue().encode(errors="surrogateescape")
 
 
 def regions_csv(

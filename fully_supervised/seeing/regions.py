@@ -18,6 +18,7 @@ def regions_in(
     predictor: Predictor,
     look: Look,
     label: np.ndarray,
+    hardness: np.ndarray | None,
     *,
     min_area: int,
     classes: Iterable[int] | None = None,
@@ -27,6 +28,7 @@ def regions_in(
     Args:
         look: of the image.
         label: (H, W), of :meth:`Images.label`.
+        hardness: (H, W), of the predictor for this look, or None.
         min_area, classes: of :func:`core.analysis.ranking.candidates`.
     """
     import torch
@@ -39,7 +41,6 @@ def regions_in(
     pred, confidence, entropy, margin, loss, p_label = (x.cpu().numpy() for x in figures)
     found = ranking.candidates(label, pred, len(predictor.classes), min_area=min_area,
                                classes=classes)  # fmt: skip
-    hardness = predictor.hardness(look)
     of = (confidence - p_label, loss, entropy, 1 - margin, 1 - p_label)
     hard = np.full(len(found.area), np.nan) if hardness is None else found.mean(hardness)
     return found, ranking.Means(hard, *map(found.mean, of)), figures

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
-import io
 import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,7 +20,7 @@ import numpy as np
 from core.errors import ConfigError
 from core.files import write_atomically
 from core.section import Grid, Section
-from fully_supervised.seeing.drawn import counted, need_map, number, quiet, strip
+from fully_supervised.seeing.drawn import counted, csv_of, need_map, number, quiet, strip
 from fully_supervised.seeing.inputs import (
     Images,
     Item,
@@ -125,13 +123,11 @@ def _pair(a: np.ndarray, b: np.ndarray, item: Item) -> Pair:
 
 
 def _csv(found: list[tuple[Item, dict[str, Pair | None]]]) -> bytes:
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["image", *(f"{pair}_{name}" for pair in PAIRS for name in MEASURES)])
+    rows = []
     for item, pairs in found:
         values = [getattr(pairs[p], name, None) for p in PAIRS for name in MEASURES]
-        rows.writerow([item.name, *("" if v is None else f"{v:.6f}" for v in values)])
-    return text.getvalue().encode(errors="surrogateescape")
+        rows.append([item.name, *("" if v is None else f"{v:.6f}" for v in values)])
+    return csv_of(["image", *(f"{pair}_{name}" for pair in PAIRS for name in MEASURES)], rows)
 
 
 def _section(args: argparse.Namespace, folder: Path, a: Predictor, b: Predictor, images: Images,
