@@ -46,10 +46,17 @@ def test_packages_import_only_what_they_may(root):
         assert ours <= ALLOWED[package], path
 
 
-def test_hardness_imports_only_torch(root):
-    path = root / "core/hardness.py"
-    assert third_party(path) == {"torch"}
-    assert not {n for n in imports(path) if n.startswith("core")}
+def test_the_loss_needs_only_torch(root):
+    allowed = {
+        "hardness": {"torch"},
+        "fused": {"torch", "numpy"},
+        "fused_triton": {"torch", "triton"},
+    }
+    for name, packages in allowed.items():
+        path = root / f"core/{name}.py"
+        assert third_party(path) <= packages, path
+        ours = {n.split(".")[1] for n in imports(path) if n.startswith("core.")}
+        assert ours <= {*allowed, "fused_triton"}, path
     # ... and so does what Python runs on the way to it.
     assert third_party(root / "core/__init__.py") == set()
 
@@ -65,7 +72,7 @@ def test_analysis_imports_only_arrays(root):
 LEVELS = [
     {
         "core.errors",
-        "core.hardness",
+        "core.fused_triton",
         "core.attention",
         "core.analysis",
         "core.signals",
@@ -73,8 +80,8 @@ LEVELS = [
         "core.processes",
         "core.networks",
     },
-    {"core.arms", "core.files", "core.seal", "core.measures", "core.maps"},
-    {"core.result", "core.mmfixes"},
+    {"core.fused", "core.arms", "core.files", "core.seal", "core.measures", "core.maps"},
+    {"core.hardness", "core.result", "core.mmfixes"},
     {"core.configs", "core.schedule", "core.section"},
     {"core.batch", "core.trust", "core.dose"},
     {"core.segmentors", "core.convert", "core.rivals.pixel_mean"},
