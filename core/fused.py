@@ -18,8 +18,10 @@ exponential of each pixel, after its own maximum.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from functools import lru_cache, wraps
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -44,7 +46,18 @@ class Pixels(NamedTuple):
     grad: Tensor | None
 
 
-@torch.no_grad()
+def _in_full(function: Callable) -> Callable:
+    """Without a graph, and without the matrix products that autocast makes half as wide."""
+
+    @wraps(function)
+    def inner(seg_logits: Tensor, *args: Any, **kwargs: Any) -> Any:
+        with torch.no_grad(), torch.autocast(seg_logits.device.type, enabled=False):
+            return function(seg_logits, *args, **kwargs)
+
+    return inner
+
+
+@_in_full
 def cross_entropy(
     seg_logits: Tensor,
     seg_label: Tensor,
@@ -56,8 +69,8 @@ def cross_entropy(
     """What ``F.cross_entropy(F.interpolate(seg_logits, size, mode="bilinear"), seg_label,
     reduction="none")`` gives, and its gradient.
 
-    Float32 throughout (float64 for float64 logits). A logit that is not finite takes the way that
-    the line above names.
+    Float32 throughout (float64 for float64 logits), also under autocast. Where nothing is enlarged
+    or a logit is not finite, the line above is what is computed.
 
     Args:
         seg_logits: (N, C, h, w), any float type.
@@ -68,17 +81,18 @@ def cross_entropy(
         IndexError: a label of no class (a GPU's kernel makes its loss NaN).
     """
     logits = _full(seg_logits)
+    size = seg_label.shape[1:]
     if logits.is_cuda and (kernels := _kernels()):
         found = kernels.cross_entropy(logits, seg_label, weight, ignore_index, align_corners)
         return Pixels(*found)
-    if wrong := _no_class(seg_label, logits.shape[1], ignore_index):
+    if wrong := no_class(seg_label, logits.shape[1], ignore_index):
         raise IndexError(wrong)
-    if not logits.isfinite().all():
+    if size[1] <= logits.shape[3] or not logits.isfinite().all():
         return _plain(logits, seg_label, weight, ignore_index, align_corners)
     loss = torch.zeros(seg_label.shape, dtype=logits.dtype, device=logits.device)
     correct = torch.zeros((), dtype=torch.long, device=logits.device)
     grad = None if weight is None else torch.zeros_like(logits)
-    walk = _Walk(logits, seg_label.shape[1:], align_corners)
+    walk = _Walk(logits, size, align_corners)
     for n, rows in walk.chunks():
         label = walk.spread(seg_label[n, rows])
         valid = (label != ignore_index) & walk.columns.real
@@ -95,7 +109,7 @@ def cross_entropy(
     return Pixels(loss, correct, grad)
 
 
-@torch.no_grad()
+@_in_full
 def entropy(seg_logits: Tensor, size: torch.Size, *, align_corners: bool = False) -> Tensor:
     """Entropy in nats of the softmax of each pixel of the upsampled logits: (N, *size), 0..log(C).
 
@@ -106,7 +120,7 @@ def entropy(seg_logits: Tensor, size: torch.Size, *, align_corners: bool = False
     logits = _full(seg_logits)
     if logits.is_cuda and (kernels := _kernels()):
         return kernels.entropy(logits, size, align_corners)
-    if not logits.isfinite().all():
+    if size[1] <= logits.shape[3] or not logits.isfinite().all():
         log_prob = _resize(logits, size, align_corners).log_softmax(dim=1)
         return -torch.linalg.vecdot(log_prob.exp(), log_prob, dim=1)
     out = logits.new_empty(len(logits), *size)
@@ -133,7 +147,7 @@ class _Known(torch.autograd.Function):
 
 
 def with_gradient(value: Tensor, x: Tensor, grad: Tensor | None) -> Tensor:
-    """``value``, a scalar, whose gradient towards ``x`` is ``grad``; detached where that is None."""
+    """The scalar ``value`` with ``grad`` as its gradient towards ``x``; detached without one."""
     if grad is None:
         return value.detach()
     return _Known.apply(x, value, grad.to(x.dtype))
@@ -227,7 +241,7 @@ class _Walk:
         self.step = max(1, CHUNK // (plane * self.columns.most))
         self.buffer = logits.new_empty(self.columns.most * plane * min(self.step, size[0]))
 
-    def chunks(self):
+    def chunks(self) -> Iterator[tuple[int, slice]]:
         """(image, slice of output rows) after each other."""
         for n in range(len(self.logits)):
             for start in range(0, self.size[0], self.step):
@@ -314,8 +328,8 @@ def _resize(x: Tensor, size: torch.Size, align_corners: bool) -> Tensor:
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=align_corners)
 
 
-def _no_class(seg_label: Tensor, classes: int, ignore_index: int) -> str:
-    """What is wrong with the labels, empty if nothing is."""
+def no_class(seg_label: Tensor, classes: int, ignore_index: int) -> str:
+    """Names a label that is none of the classes; empty if there is none."""
     wrong = ((seg_label < 0) | (seg_label >= classes)) & (seg_label != ignore_index)
     if not wrong.any():
         return ""
@@ -330,7 +344,7 @@ def _full(x: Tensor) -> Tensor:
 
 
 @lru_cache(1)
-def _kernels():
+def _kernels() -> ModuleType | None:
     """:mod:`core.fused_triton`, None where there is no Triton."""
     try:
         from core import fused_triton

@@ -2,7 +2,7 @@
 
 Reference: Xiao, Zhou, Hu, Hu, Xu, "Not All Pixels Are Equal: Learning Pixel Hardness for
 Semantic Segmentation", section 3 (journal version: doi 10.1007/s11263-025-02416-4). This module
-needs torch alone.
+and :mod:`core.fused` need torch alone.
 
 Notation of the paper and its names here:
 
@@ -24,9 +24,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from core import fused
+
 NORMALIZE = ("image", "batch")
 IGNORED = ("exclude", "include")
 WEIGHTING = ("hl", "ce-scaled")
+IMPL = ("fused", "eager")
 
 
 def _full_precision(x: Tensor) -> Tensor:
@@ -103,7 +106,7 @@ def weighted_sum(weight: Tensor, pixel_loss: Tensor, valid: Tensor, normalize: s
         total = (weight.squeeze(1) * _full_precision(pixel_loss)).sum()
     if normalize == "batch":
         return total
-    return total / valid.flatten(1).any(dim=1).sum().clamp_min(1)
+    return total / _images(valid)
 
 
 def segmentation_loss(hl_map: Tensor, pixel_loss: Tensor, valid: Tensor, normalize: str) -> Tensor:
@@ -134,7 +137,7 @@ class HLLosses(NamedTuple):
     """What :class:`HardnessLoss` returns; every loss is a scalar.
 
     ``loss_seg``: L_s of Eq. 4. ``loss_hl``: alpha * L_h, the second term of Eq. 5, <= 0.
-    ``hl_map``: H, (N, 1, H, W), with gradient. For logs that can be compared with a baseline's,
+    ``hl_map``: H, (N, 1, H, W), detached. For logs that can be compared with a baseline's,
     detached: ``ce``, cross-entropy averaged over the valid pixels, and ``acc``, the share of them
     that is classified right, 0-100.
     """
@@ -167,6 +170,10 @@ class HardnessLoss(nn.Module):
         ignore_index: label of pixels that carry no loss.
         align_corners: of the bilinear resize of both logits to the label's size.
         class_weight: one factor per class on the cross-entropy, or None.
+        impl: ``"eager"``, the equations as they stand, on logits of the label's size; or
+            ``"fused"``, the same without them (:mod:`core.fused`): less time, and all that is kept
+            for the backward pass is the gradients, of the size of the logits that come in. Equal
+            but for rounding; a second derivative has only ``"eager"``.
 
     Raises:
         ValueError: an unknown option, ``c <= 0``, ``alpha < 0``, or what is no finite number.
@@ -182,8 +189,10 @@ class HardnessLoss(nn.Module):
         ignore_index: int = 255,
         align_corners: bool = False,
         class_weight: list[float] | None = None,
+        impl: str = "fused",
     ) -> None:
         super().__init__()
+        _check_option("impl", impl, IMPL)
         _check_option("normalize", normalize, NORMALIZE)
         _check_option("ignored", ignored, IGNORED)
         _check_option("weighting", weighting, WEIGHTING)
@@ -196,6 +205,7 @@ class HardnessLoss(nn.Module):
         self.c, self.alpha = c, alpha
         self.normalize, self.ignored, self.weighting = normalize, ignored, weighting
         self.ignore_index, self.align_corners = ignore_index, align_corners
+        self.impl = impl
         # Not persistent: a checkpoint without the HL branch must be plain mmseg's, key by key.
         weight = None if class_weight is None else torch.tensor(class_weight)
         self.register_buffer("class_weight", weight, persistent=False)
@@ -212,24 +222,76 @@ class HardnessLoss(nn.Module):
             ValueError: shapes, or the number of class weights, do not fit.
             IndexError: a label of no class (on a GPU torch's own assertion).
         """
-        pixel_loss, valid, acc = self._pixel_loss(seg_logits, seg_label)
+        self._check(seg_logits, seg_label)
+        valid = seg_label != self.ignore_index
+        if self.impl == "fused":
+            return self._fused_forward(seg_logits, hl_logits, seg_label, valid)
+        pixel_loss, acc = self._pixel_loss(seg_logits, seg_label, valid)
         hl_map = self.hl_map(hl_logits, valid)
         loss_seg = self._reduce(hl_map, pixel_loss, valid)
         loss_hl = self.alpha * hardness_loss(hl_map, pixel_loss, valid, self.normalize)
-        ce = pixel_loss.detach().sum() / valid.sum().clamp_min(1)
-        return HLLosses(loss_seg, loss_hl, hl_map, ce, acc)
+        return HLLosses(loss_seg, loss_hl, hl_map.detach(), _mean(pixel_loss, valid), acc)
+
+    def _fused_forward(
+        self, seg_logits: Tensor, hl_logits: Tensor, seg_label: Tensor, valid: Tensor
+    ) -> HLLosses:
+        # H needs no pixel's loss: it comes first, and both gradients can be formed here.
+        learns = torch.is_grad_enabled() and hl_logits.requires_grad
+        with torch.enable_grad():
+            leaf = hl_logits.detach().requires_grad_(learns)
+            hl_map = self.hl_map(leaf, valid)
+        loss_seg, pixel_loss, acc = self._fused_loss(seg_logits, hl_map.detach(), seg_label, valid)
+        with torch.enable_grad():
+            loss_hl = self.alpha * hardness_loss(hl_map, pixel_loss, valid, self.normalize)
+        grad = torch.autograd.grad(loss_hl, leaf)[0] if learns else None
+        loss_hl = fused.with_gradient(loss_hl.detach(), hl_logits, grad)
+        return HLLosses(loss_seg, loss_hl, hl_map.detach(), _mean(pixel_loss, valid), acc)
+
+    def _fused_loss(
+        self, seg_logits: Tensor, hl_map: Tensor, seg_label: Tensor, valid: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """L_s (or the scale-matched loss) with its gradient, L without, and the accuracy."""
+        factor = hl_map.new_ones(())
+        if self.class_weight is not None:  # a label of no class is refused below
+            known = seg_label.long().clamp(0, len(self.class_weight) - 1)
+            factor = self.class_weight.to(hl_map.dtype)[known]
+        by_map = self.weighting == "hl"
+        weight = None
+        if torch.is_grad_enabled() and seg_logits.requires_grad:
+            images = 1 if self.normalize == "batch" else _images(valid)
+            weight = hl_map[:, 0] / images * factor if by_map else factor.expand(seg_label.shape)
+        found = fused.cross_entropy(
+            seg_logits, seg_label, weight,
+            ignore_index=self.ignore_index, align_corners=self.align_corners,
+        )  # fmt: skip
+        pixel_loss = found.loss * factor
+        value = segmentation_loss(hl_map, pixel_loss, valid, self.normalize)
+        grad = found.grad
+        if grad is not None and not by_map:
+            total = pixel_loss.sum()
+            grad = grad * (value / total.clamp_min(torch.finfo(total.dtype).tiny))
+        return (
+            fused.with_gradient(value, seg_logits, grad),
+            pixel_loss,
+            _percent(found.correct, valid),
+        )
 
     def with_map(
         self, seg_logits: Tensor, hl_map: Tensor, seg_label: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Eq. 4 with a map that comes from elsewhere, and acc: that of a cascade's last stage for
         the earlier ones, or one that another model wrote."""
-        pixel_loss, valid, acc = self._pixel_loss(seg_logits, seg_label)
+        self._check(seg_logits, seg_label)
+        valid = seg_label != self.ignore_index
+        if self.impl == "fused":
+            loss, _, acc = self._fused_loss(seg_logits, hl_map.detach(), seg_label, valid)
+            return loss, acc
+        pixel_loss, acc = self._pixel_loss(seg_logits, seg_label, valid)
         return self._reduce(hl_map, pixel_loss, valid), acc
 
     def hl_map(self, hl_logits: Tensor, valid: Tensor) -> Tensor:
         """Eq. 1 at the size of ``valid`` (N, H, W)."""
-        hl_logits = self.resize(hl_logits, valid.shape[-2:])
+        hl_logits = self.resize(_full_precision(hl_logits), valid.shape[-2:])
         return hardness_map(
             hl_logits, valid, c=self.c, normalize=self.normalize, ignored=self.ignored
         )
@@ -250,15 +312,14 @@ class HardnessLoss(nn.Module):
     def extra_repr(self) -> str:
         return (
             f"c={self.c}, alpha={self.alpha}, normalize={self.normalize!r}, "
-            f"ignored={self.ignored!r}, weighting={self.weighting!r}"
+            f"ignored={self.ignored!r}, weighting={self.weighting!r}, impl={self.impl!r}"
         )
 
     def _reduce(self, hl_map: Tensor, pixel_loss: Tensor, valid: Tensor) -> Tensor:
         loss = segmentation_loss(hl_map, pixel_loss, valid, self.normalize)
         return loss if self.weighting == "hl" else scale_matched(pixel_loss, loss)
 
-    def _pixel_loss(self, seg_logits: Tensor, seg_label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """L and V, both (N, H, W), and the accuracy over V in percent."""
+    def _check(self, seg_logits: Tensor, seg_label: Tensor) -> None:
         if seg_label.dim() != 3 or seg_label.shape[0] != seg_logits.shape[0]:
             raise ValueError(
                 f"seg_label must be (N, H, W) with N={seg_logits.shape[0]} as seg_logits says, "
@@ -267,6 +328,11 @@ class HardnessLoss(nn.Module):
         classes = seg_logits.shape[1]
         if self.class_weight is not None and len(self.class_weight) != classes:
             raise ValueError(f"{len(self.class_weight)} class weights for {classes} classes")
+
+    def _pixel_loss(
+        self, seg_logits: Tensor, seg_label: Tensor, valid: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """L, (N, H, W), and the accuracy over V in percent."""
         seg_logits = self.resize(seg_logits, seg_label.shape[-2:])
         try:
             with _no_autocast(seg_logits):
@@ -278,13 +344,10 @@ class HardnessLoss(nn.Module):
                     reduction="none",
                 )
         except IndexError as error:
-            raise IndexError(
-                f"seg_label holds {_no_class(seg_label, classes, self.ignore_index)}: "
-                f"give 0 to {classes - 1}, or {self.ignore_index} (ignore_index)"
-            ) from error
-        valid = seg_label != self.ignore_index
+            wrong = fused.no_class(seg_label, seg_logits.shape[1], self.ignore_index)
+            raise IndexError(wrong) from error
         correct = (seg_logits.detach().argmax(dim=1) == seg_label) & valid
-        return pixel_loss, valid, 100 * correct.sum() / valid.sum().clamp_min(1)
+        return pixel_loss, _percent(correct.sum(), valid)
 
     def resize(self, x: Tensor, size: torch.Size) -> Tensor:
         """Bilinear, (N, K, h, w) to (N, K, *size)."""
@@ -300,7 +363,14 @@ def _is_number(x: float) -> bool:
     return isinstance(x, (int, float)) and not isinstance(x, bool) and math.isfinite(x)
 
 
-def _no_class(seg_label: Tensor, classes: int, ignore_index: int) -> int:
-    """The first label that is none of the classes."""
-    wrong = (seg_label != ignore_index) & ((seg_label < 0) | (seg_label >= classes))
-    return int(seg_label[wrong][0])
+def _images(valid: Tensor) -> Tensor:
+    """Images that have a valid pixel, at least 1."""
+    return valid.flatten(1).any(dim=1).sum().clamp_min(1)
+
+
+def _mean(pixel_loss: Tensor, valid: Tensor) -> Tensor:
+    return pixel_loss.detach().sum() / valid.sum().clamp_min(1)
+
+
+def _percent(correct: Tensor, valid: Tensor) -> Tensor:
+    return 100 * correct / valid.sum().clamp_min(1)
