@@ -84,7 +84,7 @@ LEVELS = [
     {"core.hardness", "core.result", "core.mmfixes"},
     {"core.configs", "core.schedule", "core.section"},
     {"core.batch", "core.trust", "core.dose"},
-    {"core.segmentors", "core.convert", "core.rivals.pixel_mean"},
+    {"core.fused_heads", "core.segmentors", "core.convert", "core.rivals.pixel_mean"},
     {"core.weighting"},
     {"core.rivals.balanced", "core.rivals.focal", "core.rivals.collected"},
     {"core.engine", "core.report"},

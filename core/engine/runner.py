@@ -28,6 +28,7 @@ from core.engine.launch import has_lost_a_process, timeout
 from core.engine.resuming import ResumingRunner
 from core.engine.stopping import start_worker
 from core.errors import ConfigError, WriteError
+from core.fused_heads import set_impl
 
 # What mmengine and mmseg raise when a part of a config cannot be built.
 _WRONG = (TypeError, KeyError, ValueError, AttributeError, AssertionError, IndexError,
@@ -113,7 +114,9 @@ class HLRunner(ResumingRunner):
 
     def build_model(self, model: Any) -> torch.nn.Module:
         with building("model"):
-            return super().build_model(model)
+            model = super().build_model(model)
+            set_impl(model, self.cfg.get("loss_impl", "fused"))
+            return model
 
     def build_train_loop(self, loop: Any) -> Any:
         if isinstance(loop, dict):
