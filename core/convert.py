@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 from mmengine.config import Config
 from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
@@ -13,6 +14,7 @@ from core.configs import add_import, walk
 from core.dose import alpha_for
 from core.errors import CannotConvert
 from core.hardness import HardnessLoss
+from core.hl_head import Branch
 
 SEGMENTORS = {
     "EncoderDecoder": "HLEncoderDecoder",
@@ -22,6 +24,7 @@ COLLECTED = {
     "EncoderDecoder": "CollectedEncoderDecoder",
     "CascadeEncoderDecoder": "CollectedCascadeEncoderDecoder",
 }
+BRANCH = {field.name: field.default for field in dataclasses.fields(Branch)}
 # All that to_hl() changes of a config, by dotted key.
 DECLARED = (
     "custom_imports.allow_failed_imports",
@@ -45,7 +48,8 @@ def to_hl(cfg: Config, **hl: float | str) -> Config:
 
     Args:
         cfg: a whole config: a model of type ``EncoderDecoder`` or ``CascadeEncoderDecoder``.
-        hl: arguments of :class:`core.hardness.HardnessLoss`, e.g. ``c=0.1, alpha=0.01``; alpha may
+        hl: arguments of :class:`core.hardness.HardnessLoss` and :class:`core.hl_head.Branch`, e.g.
+            ``c=0.1, alpha=0.01, head="lite"``; alpha may
             be ``"auto"`` or ``"auto@DOSE"``: what the config's schedule takes (:mod:`core.dose`).
 
     Raises:
@@ -58,6 +62,8 @@ def to_hl(cfg: Config, **hl: float | str) -> Config:
     if isinstance(hl.get("alpha"), str):
         hl = dict(hl, alpha=alpha_for(cfg, hl["alpha"]))
     _check_options(hl)
+    # As they are unless asked for: a config says what differs.
+    hl = {key: value for key, value in hl.items() if BRANCH.get(key) != value}
     cfg.model.type = SEGMENTORS[cfg.model.type]
     cfg.model.hl = hl
     add_import(cfg, "core.segmentors")
@@ -109,7 +115,7 @@ def to_collected(cfg: Config, folder: str, **hl: float | str) -> Config:
 
 def _check_options(hl: dict) -> None:
     try:
-        HardnessLoss(**hl)  # refused now, not after the data set was read
+        HardnessLoss(**Branch.of(hl)[1])  # refused now, not after the data set was read
     except (TypeError, ValueError) as error:
         raise CannotConvert(f"HL options {hl}: {error}") from error
 

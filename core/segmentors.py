@@ -1,14 +1,16 @@
 """The mmseg segmentors with a hardness-level (HL) branch, and those that read collected maps.
 
 A config names them through ``custom_imports = dict(imports=["core.segmentors"])`` and
-``model.type``; :func:`core.convert.to_hl` writes both into any config. The branch is a copy of
-the decode head with one output channel. It reads detached features in training and is not run
-at inference. Everything but ``_decode_head_forward_train`` is mmseg's.
+``model.type``; :func:`core.convert.to_hl` writes both into any config. The branch
+(:mod:`core.hl_head`) reads detached features in training and is not run at inference. All but
+``_decode_head_forward_train`` is mmseg's.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,31 +22,11 @@ from torch import Tensor, nn
 
 from core import mmfixes
 from core.hardness import HardnessLoss, HLLosses
+from core.hl_head import Branch, classifier_input, detach, hl_head_config, lite_head
 
 mmfixes.install()
 
 HL_HEAD = "hl_head"  # the state-dict prefix that export drops
-
-
-def hl_head_config(decode_head: dict) -> dict:
-    """Config of the HL branch: ``decode_head`` with one output channel.
-
-    The one place that decides what the branch looks like. The loss of the copy is never called
-    (:class:`core.hardness.HardnessLoss` is); ``threshold`` only silences mmseg's warning.
-    """
-    head = copy.deepcopy(decode_head)
-    head.update(num_classes=1, threshold=0.5)
-    head.update(loss_decode=dict(type="CrossEntropyLoss", avg_non_ignore=True))
-    head.pop("out_channels", None)
-    head.pop("sampler", None)
-    return head
-
-
-def detach(features: Any) -> Any:
-    """The same tensor, or (nested) list or tuple of tensors, cut from the graph."""
-    if isinstance(features, Tensor):
-        return features.detach()
-    return type(features)(detach(feature) for feature in features)
 
 
 def _hl_loss(hl: dict | None, decode_head: nn.Module) -> HardnessLoss:
@@ -62,13 +44,66 @@ def _hl_loss(hl: dict | None, decode_head: nn.Module) -> HardnessLoss:
 class _HLMixin:
     """What the plain and the cascade segmentor share."""
 
-    def _init_hl(self, hl: dict | None, stages: list[dict], decode_head: nn.Module) -> None:
+    hl_branch: Branch
+
+    def _init_hl(
+        self, hl: dict | None, runtime: Sequence[str], stages: list[dict], decode_head: nn.Module
+    ) -> None:
         """Add the branch, last and with the generator put back: all other weights are then those
-        of the baseline of the same seed."""
+        of the baseline of the same seed.
+
+        Args:
+            stages: configs of the decode head's stages.
+            decode_head: the last stage, whose classifier a lite branch reads.
+        """
+        branch, options = Branch.of(hl or {}, runtime)
         with torch.random.fork_rng(devices=[]):
-            heads = [MODELS.build(stage) for stage in stages]
-        self.hl_head = heads[0] if len(heads) == 1 else nn.ModuleList(heads)
-        self.hl_loss = _hl_loss(hl, decode_head)
+            if branch.head == "lite":
+                self.hl_head = lite_head(decode_head)
+            else:
+                copies = [*copy.deepcopy(stages[:-1]), hl_head_config(stages[-1])]
+                heads = [MODELS.build(stage) for stage in copies]
+                self.hl_head = heads[0] if len(heads) == 1 else nn.ModuleList(heads)
+        branch.prepare(self.hl_head)
+        self.hl_branch = branch
+        self.hl_loss = _hl_loss(options, decode_head)
+
+    def hl_logits(self, features: Any, size: torch.Size) -> Tensor:
+        """D of Eq. 1, (N, 1, h, w), of the backbone's features, which are detached here.
+
+        Args:
+            features: of images of ``size`` (H, W). With a lite branch the decode head is run, too.
+        """
+        with torch.no_grad(), self.seeing() as seen:
+            if self.hl_branch.head == "lite":
+                self._decode(features)
+        return self._branch(features, seen, size)
+
+    @contextlib.contextmanager
+    def seeing(self) -> Iterator[list[Tensor]]:
+        """A list that holds what a lite branch reads after the decode head was run inside."""
+        self.hl_branch.mark()
+        if self.hl_branch.head == "faithful":
+            yield []
+        else:
+            with classifier_input(self._last_decode_head) as seen:
+                yield seen
+
+    def step_logits(self, features: Any, seen: Sequence[Tensor], size: torch.Size) -> Tensor:
+        """D in a training step: :meth:`hl_logits` after the decode head was run within
+        :meth:`seeing`."""
+        return self.hl_branch.step(self.hl_head, lambda: self._branch(features, seen, size))
+
+    def _branch(self, features: Any, seen: Sequence[Tensor], size: torch.Size) -> Tensor:
+        if self.hl_branch.head == "lite":
+            return self.hl_head(seen[-1].detach(), size)
+        features = detach(features)
+        if not isinstance(self.hl_head, nn.ModuleList):
+            return self.hl_head(features)
+        out = self.hl_head[0](features)
+        for stage in self.hl_head[1:]:
+            out = stage(features, out)
+        return out
 
     def _last_stage(
         self, head: nn.Module, seg_logits: Tensor, hl_logits: Tensor, seg_label: Tensor, name: str
@@ -93,8 +128,9 @@ class _HLMixin:
         """
 
         def of(crop: Tensor, _: list | None = None) -> Tensor:
-            hl_logits = self.hl_logits(self.extract_feat(crop)).float()
-            return self.hl_loss.resize(hl_logits, crop.shape[-2:])
+            size = crop.shape[-2:]
+            hl_logits = self.hl_logits(self.extract_feat(crop), size).float()
+            return self.hl_loss.resize(hl_logits, size)
 
         if (self.test_cfg or {}).get("mode") != "slide":
             return of(inputs).sigmoid()
@@ -128,22 +164,35 @@ class HLEncoderDecoder(_HLMixin, EncoderDecoder):
 
     Args:
         hl: keyword arguments of :class:`core.hardness.HardnessLoss` (``c``, ``alpha``,
-            ``normalize``, ``ignored``, ``weighting``); None for the paper's values.
+            ``normalize``, ``ignored``, ``weighting``) and of :class:`core.hl_head.Branch`
+            (``head``, ``every``); None for the paper's values.
+        hl_runtime: see :class:`core.hl_head.Branch`.
         decode_head: as in ``EncoderDecoder``, with one cross-entropy loss and no sampler.
     """
 
-    def __init__(self, *, decode_head: dict, hl: dict | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        decode_head: dict,
+        hl: dict | None = None,
+        hl_runtime: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(decode_head=decode_head, **kwargs)
-        self._init_hl(hl, [hl_head_config(decode_head)], self.decode_head)
+        self._init_hl(hl, hl_runtime, [decode_head], self.decode_head)
 
-    def hl_logits(self, features: Any) -> Tensor:
-        """D of Eq. 1, (N, 1, h, w), of the backbone's features, which are detached here."""
-        return self.hl_head.forward(detach(features))
+    @property
+    def _last_decode_head(self) -> nn.Module:
+        return self.decode_head
+
+    def _decode(self, features: Any) -> None:
+        self.decode_head.forward(features)
 
     def _decode_head_forward_train(self, inputs: Any, data_samples: list) -> dict[str, Tensor]:
         seg_label = stack_labels(data_samples)
-        seg_logits = self.decode_head.forward(inputs)
-        hl_logits = self.hl_logits(inputs)
+        with self.seeing() as seen:
+            seg_logits = self.decode_head.forward(inputs)
+        hl_logits = self.step_logits(inputs, seen, seg_label.shape[1:])
         return self._last_stage(self.decode_head, seg_logits, hl_logits, seg_label, "decode")[1]
 
 
@@ -151,31 +200,39 @@ class HLEncoderDecoder(_HLMixin, EncoderDecoder):
 class HLCascadeEncoderDecoder(_HLMixin, CascadeEncoderDecoder):
     """``CascadeEncoderDecoder`` (OCRNet) with an HL branch.
 
-    The branch copies every stage, only the last with one channel. Each stage's cross-entropy is
-    weighted with the one map; the HL loss takes the last stage's.
+    A faithful branch copies every stage, only the last with one channel. Each stage's
+    cross-entropy is weighted with the one map; the HL loss takes the last stage's.
     """
 
-    def __init__(self, *, decode_head: list[dict], hl: dict | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        decode_head: list[dict],
+        hl: dict | None = None,
+        hl_runtime: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(decode_head=decode_head, **kwargs)
-        stages = [*copy.deepcopy(decode_head[:-1]), hl_head_config(decode_head[-1])]
-        self._init_hl(hl, stages, self.decode_head[-1])
+        self._init_hl(hl, hl_runtime, decode_head, self.decode_head[-1])
 
-    def hl_logits(self, features: Any) -> Tensor:
-        """D of Eq. 1, (N, 1, h, w), of the backbone's features, which are detached here."""
-        features = detach(features)
-        out = self.hl_head[0].forward(features)
-        for stage in self.hl_head[1:]:
+    @property
+    def _last_decode_head(self) -> nn.Module:
+        return self.decode_head[-1]
+
+    def _decode(self, features: Any) -> None:
+        out = self.decode_head[0].forward(features)
+        for stage in self.decode_head[1:]:
             out = stage.forward(features, out)
-        return out
 
     def _decode_head_forward_train(self, inputs: Any, data_samples: list) -> dict[str, Tensor]:
         seg_label = stack_labels(data_samples)
-        all_logits = stage_logits(self.decode_head, inputs)
+        with self.seeing() as seen:
+            all_logits = stage_logits(self.decode_head, inputs)
         last = self.num_stages - 1
         out, losses = self._last_stage(
             self.decode_head[-1],
             all_logits[-1],
-            self.hl_logits(inputs),
+            self.step_logits(inputs, seen, seg_label.shape[1:]),
             seg_label,
             f"decode_{last}",
         )

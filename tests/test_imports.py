@@ -81,7 +81,7 @@ LEVELS = [
         "core.networks",
     },
     {"core.fused", "core.arms", "core.files", "core.seal", "core.measures", "core.maps"},
-    {"core.hardness", "core.result", "core.mmfixes"},
+    {"core.hardness", "core.hl_head", "core.result", "core.mmfixes"},
     {"core.configs", "core.schedule", "core.section"},
     {"core.batch", "core.trust", "core.dose"},
     {"core.fused_heads", "core.segmentors", "core.convert", "core.rivals.pixel_mean"},

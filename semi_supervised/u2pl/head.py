@@ -13,6 +13,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from core.errors import ConfigError
+from core.hl_head import classifier_channels
 
 
 def _three_convs(in_channels: int, channels: int, out_channels: int, **conv: Any) -> nn.Sequential:
@@ -60,22 +61,8 @@ def representation_head(decode_head: BaseDecodeHead, planes: int) -> nn.Sequenti
     Raises:
         ConfigError: ``decode_head`` has no ``conv_seg``.
     """
-    classifier = getattr(decode_head, "conv_seg", None)
-    convs = [m for m in classifier.modules() if isinstance(m, nn.Conv2d)] if classifier else []
-    if not convs:
+    width = classifier_channels(decode_head)
+    if width is None:
         name = type(decode_head).__name__
         raise ConfigError(f"{name} has no conv_seg, whose input the representation head reads")
-    width = convs[0].in_channels
     return _three_convs(width, planes, planes, norm_cfg=decode_head.norm_cfg)
-
-
-def with_classifier_input(
-    decode_head: BaseDecodeHead, features: list[Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Logits of ``decode_head`` and what went into its ``conv_seg``, (N, width, h, w)."""
-    seen: list[Tensor] = []
-    handle = decode_head.conv_seg.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    try:
-        return decode_head.forward(features), seen[-1]
-    finally:
-        handle.remove()

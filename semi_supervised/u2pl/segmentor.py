@@ -28,10 +28,11 @@ from torch import Tensor, nn
 
 from core.convert import to_hl
 from core.engine.resuming import unwrapped
+from core.hl_head import classifier_input
 from core.segmentors import stack_labels
 from semi_supervised.u2pl.augment import augment
 from semi_supervised.u2pl.contrastive import ContrastiveLoss, Pixels
-from semi_supervised.u2pl.head import representation_head, with_classifier_input
+from semi_supervised.u2pl.head import representation_head
 from semi_supervised.u2pl.losses import (
     ema_decay,
     entropy,
@@ -44,11 +45,13 @@ from semi_supervised.u2pl.settings import Settings, from_dict
 
 
 class Outputs(NamedTuple):
-    """``features`` of the backbone, ``seg_logits`` (N, C, h, w), ``rep`` (N, D, h, w)."""
+    """``features`` of the backbone, ``seg_logits`` (N, C, h, w), ``seen``, what the classifier
+    read, (N, K, h, w), and ``rep`` (N, D, h, w)."""
 
     features: list[Tensor]
     seg_logits: Tensor
-    rep: Tensor
+    seen: Tensor
+    rep: Tensor | None
 
 
 @MODELS.register_module()
@@ -174,47 +177,45 @@ class U2PL(BaseSegmentor):
         images, samples = labeled["inputs"], labeled["data_samples"]
         label = stack_labels(samples)
         if self.teacher is None:
-            features = self.student.extract_feat(images)
-            logits = self.student.decode_head.forward(features)
-            return self._supervised(features, logits, label, samples)
+            return self._supervised(self._run("student", images), label, samples)
         if self.semi_step < 0:
             student = self._run("student", images)
             nothing = student.rep.sum() * 0  # DDP waits for every parameter
-            return self._supervised(*student[:2], label, samples) | dict(loss_contrastive=nothing)
+            return self._supervised(student, label, samples) | dict(loss_contrastive=nothing)
 
         mixed, pseudo_label = self._pseudo_label(unlabeled)
         images = torch.cat([images, mixed])
         student = self._run("student", images)
         with torch.no_grad():
             teacher = self._run("teacher", images)
-        losses = self._supervised(*student[:2], label, samples)
+        losses = self._supervised(student, label, samples)
         return losses | self._unlabeled(student, teacher, label, pseudo_label)
 
     def _run(self, name: str, images: Tensor) -> Outputs:
         network = getattr(self, name)
         features = network.extract_feat(images)
-        seg_logits, fused = with_classifier_input(network.decode_head, features)
-        return Outputs(features, seg_logits, self.representation[name](fused))
+        with classifier_input(network.decode_head) as seen:
+            seg_logits = network.decode_head.forward(features)
+        rep = None if self.teacher is None else self.representation[name](seen[-1])
+        return Outputs(features, seg_logits, seen[-1], rep)
 
-    def _supervised(
-        self, features: list[Tensor], seg_logits: Tensor, label: Tensor, samples: list
-    ) -> dict[str, Tensor]:
+    def _supervised(self, of: Outputs, label: Tensor, samples: list) -> dict[str, Tensor]:
         """Losses of the labeled images, the first of the batch: main head, HL and auxiliary."""
-        n, student = len(label), self.student
-        losses = self._main_head(features, seg_logits[:n], label, samples)
+        n, student, features = len(label), self.student, of.features
+        losses = self._main_head(of, label, samples)
         heads = student.auxiliary_head if student.with_auxiliary_head else nn.ModuleList()
         for i, aux in enumerate(heads if isinstance(heads, nn.ModuleList) else [heads]):
             loss = self._criterion(aux, aux.forward(features)[:n], label)
             losses[f"loss_aux_{i}"] = loss * self.settings.net.aux_loss.loss_weight
         return losses
 
-    def _main_head(
-        self, features: list[Tensor], seg_logits: Tensor, label: Tensor, samples: list
-    ) -> dict[str, Tensor]:
+    def _main_head(self, of: Outputs, label: Tensor, samples: list) -> dict[str, Tensor]:
         """The weighted loss of the main head on the labeled images."""
-        student, head = self.student, self.student.decode_head
+        student, head, n = self.student, self.student.decode_head, len(label)
+        seg_logits = of.seg_logits[:n]
         if hasattr(student, "hl_head"):
-            hl_logits = student.hl_logits([feature[: len(label)] for feature in features])
+            few = [feature[:n] for feature in of.features]
+            hl_logits = student.step_logits(few, [of.seen[:n]], label.shape[1:])
             out = student.hl_loss(seg_logits, hl_logits, label)
             weight = head.loss_decode.loss_weight
             return dict(loss_sup=out.loss_seg * weight, loss_hl=out.loss_hl, ce=out.ce)

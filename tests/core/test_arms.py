@@ -7,6 +7,7 @@ import pytest
 from core.arms import KINDS, WEIGHTINGS, Arm, Asked, with_released
 from core.errors import CannotConvert
 from core.hardness import IGNORED, NORMALIZE, HardnessLoss
+from core.hl_head import HEADS, Branch
 
 TEXTS = ["baseline", "sup-only", "hl", "hl c=0.5 alpha=1", "hl alpha=0.001 normalize=batch",
          "hl alpha=auto", "ce-scaled alpha=auto@200", "hl c=0.5 alpha=auto@2.5",
@@ -27,7 +28,8 @@ def test_an_arm_in_all_its_forms():
     assert str(arm) == "hl c=0.5 alpha=1"
     assert arm.weighting == "hl"
     assert arm.flags == ["--weighting", "hl", "--options", "c=0.5", "alpha=1"]
-    assert arm.settings == dict(c=0.5, alpha=1.0, normalize="image", ignored="exclude")
+    given = dict(c=0.5, alpha=1.0, normalize="image", ignored="exclude", head="faithful", every=1.0)
+    assert arm.settings == given
     assert arm.title() == "+HL, c=0.5 alpha=1"
     assert arm.title(dict(hl="U²PL + HL")) == "U²PL + HL, c=0.5 alpha=1"
     assert Arm.parse("ce") == Arm.parse("baseline")
@@ -78,11 +80,16 @@ def test_what_is_no_arm_is_refused_in_one_line(text, words):
 @pytest.mark.parametrize("name", ["hl", "ce-scaled", "collected"])
 def test_options_and_defaults_are_those_of_the_loss(name):
     """The table is read without torch: it says again what the loss says, and must say the same."""
-    defaults = {k: p.default for k, p in inspect.signature(HardnessLoss).parameters.items()}
+    defaults = {
+        key: parameter.default
+        for cls in (HardnessLoss, Branch)
+        for key, parameter in inspect.signature(cls).parameters.items()
+    }
     for key, option in KINDS[name].options.items():
         assert option.default == defaults[key]
     assert all(Arm.parse(f"hl normalize={word}") for word in NORMALIZE)
     assert all(Arm.parse(f"hl ignored={word}") for word in IGNORED)
+    assert all(Arm.parse(f"hl head={word}") for word in HEADS)
     for text in ("hl c=0", "hl alpha=-1", "hl normalize=x"):
         key, _, value = text.split()[1].partition("=")
         with pytest.raises(ValueError, match=key):

@@ -111,7 +111,8 @@ def test_scores_slide_where_the_prediction_does(kind, tiny_config, tiny_batch, b
     model = build(cfg).eval()
     images = tiny_batch()[0]
     left, right = (
-        model.hl_logits(model.extract_feat(x)) for x in (images[..., :32], images[..., 16:])
+        model.hl_logits(model.extract_feat(x), x.shape[2:])
+        for x in (images[..., :32], images[..., 16:])
     )
     left, right = (model.hl_loss.resize(x.detach(), (32, 32)) for x in (left, right))
     want = torch.cat([left[..., :16], (left[..., 16:] + right[..., :16]) / 2, right[..., 16:]], -1)
@@ -127,7 +128,7 @@ def test_cascade_weighs_every_stage_with_one_map(tiny_config, tiny_batch, build)
     x = model.extract_feat(images)
     first = model.decode_head[0].forward(x)
     stages = [first, model.decode_head[1].forward(x, first)]
-    h = model.hl_loss.hl_map(model.hl_logits(x), label != 255)[:, 0]
+    h = model.hl_loss.hl_map(model.hl_logits(x, label.shape[1:]), label != 255)[:, 0]
     losses = model._decode_head_forward_train(x, samples)
     for i, (logits, weight) in enumerate(zip(stages, (0.4, 1.0), strict=True)):
         up = torch.nn.functional.interpolate(logits, size=(32, 48), mode="bilinear")

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 
 from core.hardness import HardnessLoss
-from semi_supervised.u2pl.head import U2PLHead, representation_head, with_classifier_input
+from core.hl_head import classifier_input
+from semi_supervised.u2pl.head import U2PLHead, representation_head
 from semi_supervised.u2pl.losses import ohem_cross_entropy
 
 
@@ -70,7 +71,7 @@ def test_labeled_loss_is_hardness_weighted_through_core(make, pair):
     model = make()
     seen, hl = [], []
     model.student.decode_head.forward = _recorded(model.student.decode_head.forward, seen)
-    model.student.hl_logits = _recorded(model.student.hl_logits, hl)
+    model.student.hl_head.forward = _recorded(model.student.hl_head.forward, hl)
     losses = model(**pair, mode="loss")
     (features, seg_logits), (hl_features, hl_logits) = seen[0], hl[0]
     assert all(
@@ -261,7 +262,9 @@ def test_published_decoder():
     bn = [m for m in head.conv_seg.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert all((m.weight == 1).all() for m in bn)
     features = [torch.randn(2, c, s, s) for c, s in ((8, 12), (16, 6), (32, 3), (64, 3))]
-    logits, fused = with_classifier_input(head, features)
+    with classifier_input(head) as seen:
+        logits = head.forward(features)
+    (fused,) = seen
     rep = representation_head(head, 10)(fused)
     assert logits.shape == (2, 5, 12, 12) and rep.shape == (2, 10, 12, 12)
     assert fused.shape == (2, 32, 12, 12) and not head.conv_seg._forward_pre_hooks

@@ -34,7 +34,7 @@ def test_a_branch_that_runs_at_inference_is_found(tiny_config, build, one_thread
     assert costs.compare(hl, plain, SETTING, time.process_time).is_free
     decode = hl.encode_decode
     hl.encode_decode = lambda inputs, metas: (
-        hl.hl_logits(hl.extract_feat(inputs)), decode(inputs, metas))[1]  # fmt: skip
+        hl.hl_logits(hl.extract_feat(inputs), (64, 64)), decode(inputs, metas))[1]  # fmt: skip
     found = costs.compare(hl, plain, SETTING, time.process_time)
     assert not found.is_free
     assert not found.same_operators and found.flops > found.plain_flops and found.same_outputs

@@ -85,7 +85,9 @@ def test_loss_is_that_of_the_model_that_wrote_the_map(kind, tiny_config, tiny_ba
     assert not any("hl_head" in key for key in plain.state_dict())
     with torch.no_grad():
         features = hl.extract_feat(images)
-        scores = hl.hl_loss.resize(hl.hl_logits(features), images.shape[-2:]).sigmoid()
+        scores = hl.hl_loss.resize(
+            hl.hl_logits(features, images.shape[-2:]), images.shape[-2:]
+        ).sigmoid()
     hl.load_state_dict(plain.state_dict(), strict=False)  # the pass above moved BatchNorm
     for sample, score in zip(samples, scores, strict=True):
         sample.set_data(dict(gt_hardness=PixelData(data=score)))
