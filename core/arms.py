@@ -66,8 +66,9 @@ _C = _number(0.1, lambda x: x > 0, "> 0: Eq. 1 divides by the sum of sigmoid + c
 _MAP = {"c": _C, "normalize": _words("image", "batch"), "ignored": _words("exclude", "include")}
 _ALPHA = Option(0.01, _is_alpha, ">= 0, auto (the published dose) or auto@DOSE")
 # Those of core.hl_head.Branch.
+HL_HEADS = ("faithful", "lite")
 _BRANCH = {
-    "head": _words("faithful", "lite"),
+    "head": _words(*HL_HEADS),
     "every": _number(1.0, lambda x: x >= 1 and x.is_integer(), "a whole number >= 1"),
 }
 _HL = {"c": _C, "alpha": _ALPHA, **_MAP, **_BRANCH}

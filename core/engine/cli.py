@@ -23,7 +23,7 @@ from typing import NoReturn
 from mmengine.config import DictAction
 
 from core import signals
-from core.arms import KINDS, WEIGHTINGS, Asked
+from core.arms import HL_HEADS, KINDS, WEIGHTINGS, Asked
 from core.engine.launch import TIMEOUT, TIMEOUT_VARIABLE, check_started, has_lost_a_process, timeout
 from core.errors import ConfigError, UserError
 
@@ -224,8 +224,11 @@ def add_weighting_flags(
     parser.add_argument("--options", "--hl-options", nargs="+", action="extend", default=[],
                         metavar="KEY=VALUE",
                         help="hl and ce-scaled: c=0.1 alpha=0.01 normalize=image|batch "
-                        "ignored=exclude|include; ohem: thresh=0.7 min_kept=N; "
+                        "ignored=exclude|include head=faithful|lite every=1; ohem: thresh=0.7 min_kept=N; "
                         "focal: gamma=2; balanced: reduction=pixels|weights")  # fmt: skip
+    parser.add_argument("--hl-head", choices=HL_HEADS, help="the HL branch: a copy of the decode "
+                        "head, or two convolutions on what its classifier reads; the same as "
+                        "--options head=…")  # fmt: skip
     parser.add_argument("--as-released", action="store_true", help=AS_RELEASED)
     parser.add_argument("--class-weights", metavar="FILE",
                         help="for balanced [counted in the training labels]")  # fmt: skip
@@ -247,7 +250,8 @@ def read_arm(args: argparse.Namespace) -> Asked:
         named.add("baseline" if args.weighting == "ce" else args.weighting)
     if len(named) > 1:
         raise ConfigError(f"the flags ask for {' and for '.join(sorted(named))}: give one of them")
-    asked = Asked(named.pop() if named else None, tuple(args.options), args.as_released)
+    pairs = (*args.options, *([f"head={args.hl_head}"] if args.hl_head else []))
+    asked = Asked(named.pop() if named else None, pairs, args.as_released)
     if asked.name:
         asked.arm(asked.name)  # refused now, not after the data set was read
     for flag, kind in (("class_weights", "balanced"), ("hardness", "collected")):
