@@ -95,8 +95,14 @@ def facts() -> dict[str, Any]:
     )
 
 
-def report(title: str, rows: Sequence[Mapping[str, Any]], out: Path, **more: Any) -> None:
-    """Prints rows, dicts with the same keys, as a table, and writes them with :func:`facts`."""
+def report(
+    title: str, rows: Sequence[Mapping[str, Any]], out: Path, details: Any = None, **more: Any
+) -> None:
+    """Prints rows, dicts with the same keys, as a table, and writes them with :func:`facts`.
+
+    Args:
+        details: what is written, but not printed.
+    """
     of = facts() | more
     names = list(rows[0])
     cells = [[_cell(row[name]) for name in names] for row in rows]
@@ -106,7 +112,8 @@ def report(title: str, rows: Sequence[Mapping[str, Any]], out: Path, **more: Any
     for line in [names, ["-" * n for n in wide], *cells]:
         print("| " + " | ".join(x.rjust(n) for x, n in zip(line, wide, strict=True)) + " |")
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(dict(title=title, facts=of, rows=list(rows)), indent=1) + "\n")
+    content = dict(title=title, facts=of, rows=list(rows), details=details)
+    out.write_text(json.dumps(content, indent=1) + "\n")
     print(out)
 
 

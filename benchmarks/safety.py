@@ -26,7 +26,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from benchmarks.hl_cost import MODELS
+MODELS = {
+    "pspnet_r18": "mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-769x769.py",
+    "pspnet_r101": "mmseg::pspnet/pspnet_r101-d8_4xb2-40k_cityscapes-769x769.py",
+    "deeplabv3plus_r101": "mmseg::deeplabv3plus/deeplabv3plus_r101-d8_4xb2-40k_cityscapes-769x769.py",  # noqa: E501
+}
 
 GUARDS = ("FiniteLossHook", "StopHook", "SameStatisticsHook")
 

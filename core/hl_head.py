@@ -118,6 +118,7 @@ class Branch:
             if word not in RUNTIME:
                 raise ValueError(f"hl_runtime must be some of {', '.join(RUNTIME)}; got {word!r}")
         self._stream = self._ready = None
+        self._is_laid_out = False
 
     @classmethod
     def of(cls, hl: Mapping[str, Any], runtime: Sequence[str] = ()) -> tuple[Branch, dict]:
@@ -129,8 +130,6 @@ class Branch:
         """Once, the branch being built."""
         if self.every > 1:  # with the weights, so that a resumed run goes on with it
             module.register_buffer("steps", torch.zeros((), dtype=torch.long))
-        if "channels_last" in self.runtime:
-            module.to(memory_format=torch.channels_last)
         if "compile" in self.runtime:
             for part in module if isinstance(module, nn.ModuleList) else [module]:
                 part.compile()
@@ -143,6 +142,10 @@ class Branch:
 
     def step(self, module: nn.Module, run: Callable[[], Tensor]) -> Tensor:
         """``run()``, which gives D, in a training step."""
+        if "channels_last" in self.runtime and not self._is_laid_out:
+            # Not before: random numbers fill a weight in the order of its memory.
+            module.to(memory_format=torch.channels_last)
+            self._is_laid_out = True
         if self.every == 1:
             return self._aside(run)
         learns = int(module.steps) % self.every == 0

@@ -224,7 +224,8 @@ def add_weighting_flags(
     parser.add_argument("--options", "--hl-options", nargs="+", action="extend", default=[],
                         metavar="KEY=VALUE",
                         help="hl and ce-scaled: c=0.1 alpha=0.01 normalize=image|batch "
-                        "ignored=exclude|include head=faithful|lite every=1; ohem: thresh=0.7 min_kept=N; "
+                        "ignored=exclude|include head=faithful|lite every=1; ohem: "
+                        "thresh=0.7 min_kept=N; "
                         "focal: gamma=2; balanced: reduction=pixels|weights")  # fmt: skip
     parser.add_argument("--hl-head", choices=HL_HEADS, help="the HL branch: a copy of the decode "
                         "head, or two convolutions on what its classifier reads; the same as "

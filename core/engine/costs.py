@@ -31,6 +31,7 @@ from core.convert import decode_heads
 from core.engine.cli import main_line
 from core.engine.measuring import looking
 from core.errors import ConfigError
+from core.fused_heads import set_impl
 from core.mmfixes import unformatted
 from core.segmentors import HL_HEAD
 from core.weighting import with_weighting
@@ -104,8 +105,8 @@ def training(cfg: Config, arm: Arm, setting: Setting) -> Training:
         CannotConvert: the config has no such arm.
     """
     clock = _clock()
-    model = _model(cfg, arm)
-    step = _stepper(cfg, model, setting)
+    model = model_of(cfg, arm)
+    step = stepper(cfg, model, loss_of(cfg, model, setting))
     before = _resident_kib()
     for _ in range(WARMUP):
         step()
@@ -125,10 +126,10 @@ def inference(cfg: Config, setting: Setting) -> Inference:
         CannotConvert: the config has no HL version.
     """
     clock = _clock()
-    model = _model(cfg, Arm.parse("hl"))
-    _stepper(cfg, model, setting)()
+    model = model_of(cfg, Arm.parse("hl"))
+    stepper(cfg, model, loss_of(cfg, model, setting))()
     state = {k: v for k, v in model.state_dict().items() if not k.startswith(f"{HL_HEAD}.")}
-    plain = _model(cfg, Arm.parse("baseline"))
+    plain = model_of(cfg, Arm.parse("baseline"))
     plain.load_state_dict(state, strict=True)
     return compare(model, plain, setting, clock)
 
@@ -217,12 +218,16 @@ def _child() -> None:
     print(json.dumps(asdict(found)))
 
 
-def _clock() -> Callable[[], float]:
-    """Also sets the process up: one seed, one thread, no workspaces of cuDNN's autotuning."""
+def set_up() -> None:
+    """One seed, one thread, no workspaces of cuDNN's autotuning."""
     register_all_modules(init_default_scope=True)
     torch.manual_seed(0)
     torch.backends.cudnn.benchmark = False
     torch.set_num_threads(1)
+
+
+def _clock() -> Callable[[], float]:
+    set_up()
     return time.perf_counter if torch.cuda.is_available() else time.process_time
 
 
@@ -234,19 +239,25 @@ def _seconds(act: Callable[[], Any], clock: Callable[[], float]) -> float:
     return clock() - start
 
 
-def _model(cfg: Config, arm: Arm) -> nn.Module:
+def model_of(cfg: Config, arm: Arm, impl: str = "fused") -> nn.Module:
+    """An untrained model of an arm, its losses as a training computes them (``"fused"``) or as
+    mmseg does.
+
+    Raises:
+        CannotConvert: the config has no such arm.
+    """
     cfg = with_weighting(cfg, arm)
     cfg = copy.deepcopy(cfg)
     import_custom(cfg)
     fit_norm(cfg, synchronized=False)
     without_pretrained(cfg)
-    return MODELS.build(cfg.model).to("cuda" if torch.cuda.is_available() else "cpu")
+    model = MODELS.build(cfg.model).to("cuda" if torch.cuda.is_available() else "cpu")
+    set_impl(model, impl)
+    return model
 
 
-def _stepper(cfg: Config, model: nn.Module, setting: Setting) -> Callable[[], None]:
-    """A training step on one batch, the same each time."""
-    optimizer = (cfg.get("optim_wrapper") or {}).get("optimizer") or dict(type="SGD", momentum=0.9)
-    optimizer = OPTIMIZERS.build(dict(optimizer, params=model.parameters(), lr=1e-4))
+def loss_of(cfg: Config, model: nn.Module, setting: Setting) -> Callable[[], Tensor]:
+    """The forward pass of a training step on one batch of random images, the same each time."""
     device = next(model.parameters()).device
     classes = decode_heads(cfg)[-1].num_classes
     images = torch.randn(setting.batch, 3, *setting.size, device=device)
@@ -255,10 +266,18 @@ def _stepper(cfg: Config, model: nn.Module, setting: Setting) -> Callable[[], No
     samples = [SegDataSample(gt_sem_seg=PixelData(data=x), metainfo=meta) for x in labels]
     model.train()
 
+    return lambda: model.parse_losses(model.loss(images, samples))[0]
+
+
+def stepper(cfg: Config, model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
+    """A training step under the config's own optimizer."""
+    optimizer = (cfg.get("optim_wrapper") or {}).get("optimizer") or dict(type="SGD", momentum=0.9)
+    optimizer = OPTIMIZERS.build(dict(optimizer, params=model.parameters(), lr=1e-4))
+
     def step() -> None:
-        loss, _ = model.parse_losses(model.loss(images, samples))
+        value = loss()
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        value.backward()
         optimizer.step()
 
     return step
