@@ -21,8 +21,9 @@ from mmengine.logging import MMLogger
 from mmseg.engine.hooks import SegVisualizationHook
 from torch.utils.data import DataLoader
 
+import core.engine.evaluating
 import core.engine.loops
-import core.engine.norms  # noqa: F401  (both register what is built by name)
+import core.engine.norms  # noqa: F401  (they register what is built by name)
 from core.engine import additions
 from core.engine.launch import has_lost_a_process, timeout
 from core.engine.resuming import ResumingRunner
@@ -135,6 +136,12 @@ class HLRunner(ResumingRunner):
                 loop.pop("by_epoch", None)
         with building("train_cfg"):
             return super().build_train_loop(loop)
+
+    def build_val_loop(self, loop: Any) -> Any:
+        return super().build_val_loop(_of_labels(loop, "Val"))
+
+    def build_test_loop(self, loop: Any) -> Any:
+        return super().build_test_loop(_of_labels(loop, "Test"))
 
     def build_dataloader(self, dataloader: Any, *args: Any, **kwargs: Any) -> DataLoader:
         training = dataloader is self._train_dataloader
@@ -257,6 +264,13 @@ def _only_shows(hook: Hook) -> bool:
     return isinstance(hook, (LoggerHook, SegVisualizationHook)) or getattr(
         hook, "only_shows", False
     )
+
+
+def _of_labels(loop: Any, kind: str) -> Any:
+    """mmengine's loop without scores of the image's size (:mod:`core.engine.evaluating`)."""
+    if isinstance(loop, dict) and loop.get("type", f"{kind}Loop") == f"{kind}Loop":
+        return dict(loop, type=f"Label{kind}Loop")
+    return loop
 
 
 def _in_epochs(train_cfg: dict) -> bool:
