@@ -3,8 +3,8 @@
     python benchmarks/evaluation.py             # 1024x2048, 19 classes, as Cityscapes
     python benchmarks/evaluation.py --quick     # smaller images
 
-A small network on made-up images, through ``predict`` and ``IoUMetric``, in turn; ratios of medians.
-It ends with an error if the figures differ in any digit.
+A small network on made-up images, through ``predict`` and ``IoUMetric``, in turn; ratios of
+medians. It ends with an error if the figures differ in any digit.
 """
 
 from __future__ import annotations

@@ -1,31 +1,34 @@
-"""U²PL's unsupervised and contrastive losses, ours against the released algorithm, as a ratio.
+"""U²PL's unsupervised and contrastive losses against the released algorithm; and a whole step.
 
     python benchmarks/u2pl_step.py [--size 129] [--repeats 5] [--device cuda]
+    python benchmarks/u2pl_step.py --quick
 
-Both get the same tensors: 19 classes, 256 values a representation, 2 + 2 images, full banks, and
-compute forward and backward. The reference is the transcription that the tests compare with.
+Losses: both get the same tensors, 19 classes, 256 values a representation, 2 + 2 images, full
+banks, and compute forward and backward from the logits of the networks; the released code enlarges
+them to the label's size first. The reference is the transcription that the tests compare with.
+The whole step: forward of student and teacher, all losses, backward, of a small network, beside
+plain training of the labeled images alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
 
+from benchmarks.common import report, turns
+from core import fused
+from core.engine.cli import main_line, positive
+from core.engine.costs import set_up
 from semi_supervised.u2pl.contrastive import ContrastiveLoss, Pixels
-from semi_supervised.u2pl.losses import (
-    entropy,
-    kept_percent,
-    split_by_entropy,
-    unsupervised_loss,
-)
+from semi_supervised.u2pl.losses import kept_percent, split_by_entropy, unsupervised_loss
 from semi_supervised.u2pl.settings import AsReleased, Contrastive
 
 CLASSES, DIM = 19, 256
@@ -56,20 +59,20 @@ def tensors(size: int, device: str) -> dict[str, torch.Tensor]:
     teacher = smooth + noise(4, CLASSES, size, size) * 0.5
     student = smooth + noise(4, CLASSES, size, size)
 
-    def enlarge(x: torch.Tensor) -> torch.Tensor:
-        return F.interpolate(x, (large, large), mode="bilinear", align_corners=True)
-
-    label = enlarge(smooth).argmax(1)
+    label = enlarged(smooth, large).argmax(1)
     label[:, :8] = 255
     out = dict(
         rep=noise(4, DIM, size, size),
         rep_teacher=noise(4, DIM, size, size),
         teacher=teacher,
-        teacher_u=enlarge(teacher[2:]),
-        student_u=enlarge(student[2:]),
+        student=student,
         label=label,
     )
     return {name: x.to(device) for name, x in out.items()}
+
+
+def enlarged(x: torch.Tensor, side: int) -> torch.Tensor:
+    return F.interpolate(x, (side, side), mode="bilinear", align_corners=True)
 
 
 def full_banks(loss: ContrastiveLoss) -> list[list[torch.Tensor]]:
@@ -85,11 +88,11 @@ def full_banks(loss: ContrastiveLoss) -> list[list[torch.Tensor]]:
 def our_step(data: dict[str, torch.Tensor], loss: ContrastiveLoss) -> torch.Tensor:
     """Both losses as :class:`semi_supervised.u2pl.segmentor.U2PL` computes them."""
     rep = data["rep"].detach().requires_grad_()
-    student_u = data["student_u"].detach().requires_grad_()
+    student_u = data["student"][2:].detach().requires_grad_()
     label_u = data["label"][2:]
     with torch.no_grad():
         split = split_by_entropy(
-            entropy(data["teacher_u"]),
+            fused.entropy(data["teacher"][2:], label_u.shape[1:], align_corners=True),
             label_u,
             kept=kept_percent(80, PROGRESS),
             reliable=loss.settings.low_entropy_threshold * (1 - PROGRESS),
@@ -102,7 +105,8 @@ def our_step(data: dict[str, torch.Tensor], loss: ContrastiveLoss) -> torch.Tens
             low=split.low,
             high=split.high,
         )
-    total = unsupervised_loss(student_u, label_u, split.kept) + loss(pixels)
+    of_student = unsupervised_loss(student_u, label_u, split.kept, align_corners=True)
+    total = of_student + loss(pixels)
     total.backward()
     return total.detach()
 
@@ -112,15 +116,15 @@ def published_step(
 ) -> torch.Tensor:
     """Both losses as the released code computes them."""
     rep = data["rep"].detach().requires_grad_()
-    student_u = data["student_u"].detach().requires_grad_()
+    low = data["student"][2:].detach().requires_grad_()
+    side = data["label"].shape[-1]
+    student_u, teacher_u = enlarged(low, side), enlarged(data["teacher"][2:], side)
     label_l, label_u = data["label"][:2], data["label"][2:]
     prob = data["teacher"].softmax(1)
     alpha = loss.settings.low_entropy_threshold * (1 - PROGRESS)
-    masks = module.masks_of(
-        label_l, label_u, data["teacher_u"], alpha, rep.shape[2:], CLASSES, False
-    )
+    masks = module.masks_of(label_l, label_u, teacher_u, alpha, rep.shape[2:], CLASSES, False)
     total = module.unsupervised(
-        student_u, label_u, data["teacher_u"], kept_percent(80, PROGRESS)
+        student_u, label_u, teacher_u, kept_percent(80, PROGRESS)
     ) + module.contrastive(
         rep, data["rep_teacher"], prob[:2], prob[2:], masks, queues, loss.bank.sizes, loss.settings
     )
@@ -128,50 +132,84 @@ def published_step(
     return total.detach()
 
 
-def seconds(step: Callable[[], torch.Tensor], repeats: int) -> float:
-    """Median of ``repeats`` calls, after one that does not count."""
-    times = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        step()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
+def losses(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Ours by both definitions, beside the released algorithm."""
+    data = tensors(args.size, args.device)
+    module, acts = published(), {}
+    for name, as_released in (("released code's definitions", RELEASED), ("paper's", AsReleased())):
+        torch.manual_seed(0)
+        loss = ContrastiveLoss(Contrastive(), CLASSES, DIM, as_released).to(args.device)
+        queues = full_banks(loss)
+        if as_released is RELEASED:
+            torch.manual_seed(1)
+            theirs = published_step(data, queues, loss, module)
+            torch.manual_seed(1)
+            print(f"loss: released algorithm {theirs:.6f}, ours {our_step(data, loss):.6f}")
+            acts["released algorithm"] = lambda q=queues, x=loss: published_step(data, q, x, module)
+        acts[f"ours, {name}"] = lambda x=loss: our_step(data, x)
+    seconds = turns(acts, args.repeats)
+    first = seconds["released algorithm"]
+    return [{"what": name, "s": s, "time": s / first, "times as fast": first / s}
+            for name, s in seconds.items()]  # fmt: skip
+
+
+def whole_step(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Forward and backward of a small network: U²PL with HL, and the labeled images alone."""
+    from core.configs import load_config
+    from core.convert import to_hl
+    from semi_supervised.u2pl.segmentor import U2PL
+
+    cfg = load_config("semi_supervised/configs/deeplabv3plus_r18-w16.py")
+    side = 4 * (args.size // 4) + 1
+    images = torch.randn(2, 2, 3, side, side, device=args.device)
+    classes = cfg.model.decode_head.num_classes
+    label = torch.randint(0, classes, (2, 1, side, side), device=args.device)
+    samples = [[SegDataSample(gt_sem_seg=PixelData(data=x)) for x in y]
+               for y in (label, torch.zeros_like(label))]  # fmt: skip
+    labeled, unlabeled = (dict(inputs=x, data_samples=y)
+                          for x, y in zip(images, samples, strict=True))  # fmt: skip
+    # The published settings; what is of images and files plays no part here.
+    settings = dict(dataset=dict(type="none"), net=dict(config="none"), trainer={})
+    acts = {}
+    for name, student, sup_only in (
+        ("labeled images alone", None, True),
+        ("U²PL", None, False),
+        ("U²PL with HL", to_hl(cfg).model, False),
+        ("U²PL with lite HL", to_hl(cfg, head="lite").model, False),
+    ):
+        model = U2PL(cfg.model, settings, student, sup_only).to(args.device).train()
+        model.set_progress(50, 100)  # with unlabeled images
+
+        def act(model: U2PL = model, sup_only: bool = sup_only) -> None:
+            losses = model.loss(labeled, None if sup_only else unlabeled)
+            sum(x for key, x in losses.items() if key.startswith("loss")).backward()
+            model.zero_grad(set_to_none=True)
+
+        acts[name] = act
+    seconds = turns(acts, args.repeats)
+    first = seconds["labeled images alone"]
+    return [{"what": name, "s": s, "time": s / first} for name, s in seconds.items()]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--size", type=int, default=129, help="of a representation [129]")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--size", type=positive, default=129, help="of a representation [129]")
+    parser.add_argument("--repeats", type=positive, default=5)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--quick", action="store_true", help="--size 65 --repeats 3")
+    parser.add_argument("--out", type=Path, default=Path("work_dirs/benchmarks/u2pl_step.json"))
     args = parser.parse_args()
-
-    data = tensors(args.size, args.device)
-    module = published()
-    results = {}
-    for name, as_released in (("released code's definitions", RELEASED), ("paper's", AsReleased())):
-        torch.manual_seed(0)
-        loss = ContrastiveLoss(Contrastive(), CLASSES, DIM, as_released).to(args.device)
-        queues = full_banks(loss)
-        if as_released is RELEASED and args.device == "cpu":
-            torch.manual_seed(1)
-            theirs = published_step(data, queues, loss, module)
-            torch.manual_seed(1)
-            ours = our_step(data, loss)
-            print(f"loss: released algorithm {theirs:.6f}, ours {ours:.6f}")
-            results["released algorithm"] = seconds(
-                lambda q=queues, x=loss: published_step(data, q, x, module), args.repeats
-            )
-        results[f"ours, {name}"] = seconds(lambda x=loss: our_step(data, x), args.repeats)
-    first = next(iter(results.values()))
-    threads = torch.get_num_threads()
-    print(f"{args.size}x{args.size}, {args.device}, {threads} threads, median of {args.repeats}")
-    for name, value in results.items():
-        print(f"{name:<36}{value * 1000:9.1f} ms   {first / value:5.1f} x")
+    if args.quick:
+        args.size, args.repeats = 65, 3
+    set_up()
+    rows = losses(args)
+    setting = dict(size=args.size, repeats=args.repeats)
+    report("U²PL's losses", rows, args.out, **setting)
+    whole = args.out.with_name(f"{args.out.stem}_whole.json")
+    report("A whole step, DeepLabV3+-R18 of width 16", whole_step(args), whole, **setting)
 
 
 if __name__ == "__main__":
-    main()
+    main_line(main)

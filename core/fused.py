@@ -82,7 +82,7 @@ def cross_entropy(
     """
     logits = _full(seg_logits)
     size = seg_label.shape[1:]
-    if logits.is_cuda and (kernels := _kernels()):
+    if _on_gpu(logits) and (kernels := _kernels()):
         found = kernels.cross_entropy(logits, seg_label, weight, ignore_index, align_corners)
         return Pixels(*found)
     if wrong := no_class(seg_label, logits.shape[1], ignore_index):
@@ -118,7 +118,7 @@ def entropy(seg_logits: Tensor, size: torch.Size, *, align_corners: bool = False
         size: (H, W).
     """
     logits = _full(seg_logits)
-    if logits.is_cuda and (kernels := _kernels()):
+    if _on_gpu(logits) and (kernels := _kernels()):
         return kernels.entropy(logits, size, align_corners)
     if size[1] <= logits.shape[3] or not logits.isfinite().all():
         log_prob = _resize(logits, size, align_corners).log_softmax(dim=1)
@@ -346,6 +346,10 @@ def no_class(seg_label: Tensor, classes: int, ignore_index: int) -> str:
 
 def _full(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _on_gpu(logits: Tensor) -> bool:
+    return logits.is_cuda and logits.dtype == torch.float32
 
 
 @lru_cache(1)

@@ -224,7 +224,7 @@ class _Rows(torch.autograd.Function):
         rows = flat.new_empty(len(pixel), flat.shape[1])
         for n in range(len(flat)):  # along the map's own rows: in order of memory
             mine = (image == n).nonzero()[:, 0]
-            rows[mine] = flat[n].index_select(1, place[mine]).t()
+            rows.index_copy_(0, mine, flat[n].index_select(1, place[mine]).t().contiguous())
         return rows
 
     @staticmethod
@@ -269,20 +269,26 @@ class _SampledContrast(torch.autograd.Function):
             anchors = anchors.to(bank.dtype)
             norm = anchors.norm(dim=1, keepdim=True).clamp_min(1e-8)
             unit, positive = anchors / norm, F.normalize(positives.to(bank.dtype), dim=1)
-            cosine = [
-                torch.linalg.vecdot(F.embedding(r, bank), a.unsqueeze(1))
-                for r, a in zip(rows.split(CHUNK), unit.split(CHUNK), strict=True)
-            ]
-            cosine = torch.cat([(unit * positive).sum(1, keepdim=True), torch.cat(cosine)], dim=1)
-            log_prob = (cosine / temperature).log_softmax(dim=1)
-            by_cosine = log_prob.exp()
-            by_cosine[:, 0] -= 1
-            by_unit = F.embedding_bag(rows, bank, per_sample_weights=by_cosine[:, 1:], mode="sum")
-            by_unit += by_cosine[:, :1] * positive
+            by_unit, first = torch.empty_like(unit), unit.new_empty(len(unit))
+            buffer = bank.new_empty(CHUNK * rows.shape[1], bank.shape[1])
+            for start in range(0, len(unit), CHUNK):
+                part = slice(start, start + CHUNK)
+                mine, to, drawn = unit[part], positive[part], rows[part]
+                # Read once: what the cosines are of, the gradient is made of, while cached.
+                keys = torch.index_select(bank, 0, drawn.flatten(), out=buffer[: drawn.numel()])
+                keys = keys.view(*drawn.shape, -1)
+                cosine = torch.bmm(keys, mine.unsqueeze(2))[:, :, 0]
+                cosine = torch.cat([(mine * to).sum(dim=1, keepdim=True), cosine], dim=1)
+                log_prob = (cosine / temperature).log_softmax(dim=1)
+                first[part] = log_prob[:, 0]
+                by_cosine = log_prob.exp_()
+                by_cosine[:, 0] -= 1
+                by_keys = torch.bmm(by_cosine[:, 1:].unsqueeze(1), keys)[:, 0]
+                by_unit[part] = by_keys.addcmul_(by_cosine[:, :1], to)
             # Only what is across the unit vector moves it.
             across = by_unit - (by_unit * unit).sum(dim=1, keepdim=True) * unit
             ctx.save_for_backward(across / (norm * (temperature * len(rows))))
-            return -log_prob[:, 0].mean()
+            return -first.mean()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from core import fused
 
 
 def ohem_cross_entropy(
@@ -22,6 +23,7 @@ def ohem_cross_entropy(
     thresh: float = 0.7,
     min_kept: int = 100_000,
     ignore_index: int = 255,
+    align_corners: bool = False,
 ) -> Tensor:
     """Cross-entropy averaged over the hard pixels: those whose own class has p <= threshold.
 
@@ -29,30 +31,30 @@ def ohem_cross_entropy(
     kept; with fewer valid pixels than that, all are kept.
 
     Args:
-        seg_logits: (N, C, H, W) at the label's size.
+        seg_logits: (N, C, h, w), any size; upsampled to the label's (:mod:`core.fused`).
         seg_label: (N, H, W), integer, 0..C-1 or ``ignore_index``.
         min_kept: 0 keeps every valid pixel (plain cross-entropy), as the released code does.
 
     Returns:
         A scalar; 0 if no pixel is valid.
     """
-    with torch.autocast(seg_logits.device.type, enabled=False):
-        pixel_loss = F.cross_entropy(
-            _full(seg_logits), seg_label.long(), ignore_index=ignore_index, reduction="none"
-        )
+    at = dict(ignore_index=ignore_index, align_corners=align_corners)
     kept = seg_label != ignore_index
     if 0 < min_kept <= int(kept.sum()):
-        prob = (-pixel_loss.detach()).exp()
+        prob = (-fused.cross_entropy(seg_logits, seg_label, **at).loss).exp()
         hardest, _ = order_statistics(prob[kept], [min_kept - 1])[min_kept - 1]
         kept = kept & (prob <= hardest.clamp_min(thresh))
-    return (pixel_loss * kept).sum() / kept.sum().clamp_min(1)
+    return _weighted(seg_logits, seg_label, kept, 1 / kept.sum().clamp_min(1).to(torch.float64), at)
 
 
-def entropy(seg_logits: Tensor) -> Tensor:
-    """Entropy of the predicted distribution of each pixel in nats, (N, H, W), 0..log(C)."""
-    with torch.autocast(seg_logits.device.type, enabled=False):
-        log_prob = _full(seg_logits).log_softmax(dim=1)
-        return -torch.linalg.vecdot(log_prob.exp(), log_prob, dim=1)
+def _weighted(
+    seg_logits: Tensor, seg_label: Tensor, kept: Tensor, factor: Tensor, at: dict
+) -> Tensor:
+    """``factor`` times the sum of the cross-entropy of the kept pixels, with its gradient."""
+    weight = kept.to(torch.promote_types(seg_logits.dtype, torch.float32)) * factor
+    learns = torch.is_grad_enabled() and seg_logits.requires_grad
+    found = fused.cross_entropy(seg_logits, seg_label, weight if learns else None, **at)
+    return fused.with_gradient((found.loss * weight).sum(), seg_logits, found.grad)
 
 
 def percentiles(values: Tensor, percents: Sequence[float]) -> list[Tensor]:
@@ -108,7 +110,7 @@ def split_by_entropy(
     at least the ``100 - reliable`` one; all of the pixels that have a pseudo label.
 
     Args:
-        uncertainty: (N, H, W), see :func:`entropy`.
+        uncertainty: (N, H, W), see :func:`core.fused.entropy`.
         pseudo_label: (N, H, W).
     """
     valid = pseudo_label != ignore_index
@@ -124,7 +126,11 @@ def split_by_entropy(
 
 
 def unsupervised_loss(
-    seg_logits: Tensor, pseudo_label: Tensor, kept: Tensor, ignore_index: int = 255
+    seg_logits: Tensor,
+    pseudo_label: Tensor,
+    kept: Tensor,
+    ignore_index: int = 255,
+    align_corners: bool = False,
 ) -> Tensor:
     """Cross-entropy of the student with the pseudo labels that the teacher is sure of.
 
@@ -132,20 +138,17 @@ def unsupervised_loss(
     fewer there are. N * H * W counts padding too, as in the released code.
 
     Args:
-        seg_logits: (N, C, H, W), the student's.
+        seg_logits: (N, C, h, w), the student's; upsampled to the label's size (:mod:`core.fused`).
         pseudo_label: (N, H, W), 0..C-1 or ``ignore_index``.
         kept: (N, H, W) bool, see :func:`split_by_entropy`.
 
     Returns:
         A scalar; 0 if no pixel is kept.
     """
-    target = pseudo_label.masked_fill(~kept, ignore_index)
     count = kept.sum().clamp_min(1)
-    with torch.autocast(seg_logits.device.type, enabled=False):
-        total = F.cross_entropy(
-            _full(seg_logits), target, ignore_index=ignore_index, reduction="sum"
-        )
-        return total / count * (kept.numel() / count)
+    factor = (kept.numel() / count).to(torch.float64) / count  # the first in float32, as released
+    at = dict(ignore_index=ignore_index, align_corners=align_corners)
+    return _weighted(seg_logits, pseudo_label, kept, factor, at)
 
 
 def kept_percent(drop_percent: float, progress: float) -> float:
@@ -160,7 +163,3 @@ def ema_decay(step: int, limit: float) -> float:
     At step 0 the teacher becomes the student.
     """
     return min(1 - 1 / (step + 1), limit)
-
-
-def _full(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -26,6 +26,7 @@ from mmseg.models import BaseSegmentor
 from mmseg.registry import HOOKS, MODELS
 from torch import Tensor, nn
 
+from core import fused
 from core.convert import to_hl
 from core.engine.resuming import unwrapped
 from core.hl_head import classifier_input
@@ -35,7 +36,6 @@ from semi_supervised.u2pl.contrastive import ContrastiveLoss, Pixels
 from semi_supervised.u2pl.head import representation_head
 from semi_supervised.u2pl.losses import (
     ema_decay,
-    entropy,
     kept_percent,
     ohem_cross_entropy,
     split_by_entropy,
@@ -233,8 +233,8 @@ class U2PL(BaseSegmentor):
         criterion = self.settings.criterion
         min_kept = criterion.kept(len(label)) if criterion.type == "ohem" else 0
         return ohem_cross_entropy(
-            _enlarge(head, seg_logits, label), label, thresh=criterion.kwargs.thresh,
-            min_kept=min_kept, ignore_index=self.ignore_index)  # fmt: skip
+            seg_logits, label, thresh=criterion.kwargs.thresh, min_kept=min_kept,
+            ignore_index=self.ignore_index, align_corners=head.align_corners)  # fmt: skip
 
     @torch.no_grad()
     def _pseudo_label(self, unlabeled: dict) -> tuple[Tensor, Tensor]:
@@ -262,9 +262,9 @@ class U2PL(BaseSegmentor):
         n, trainer = len(label), self.settings.trainer
         contrastive = trainer.contrastive
         with torch.no_grad():
-            teacher_logits = _enlarge(self.teacher.decode_head, teacher.seg_logits[n:], label)
+            align_corners = self.teacher.decode_head.align_corners
             split = split_by_entropy(
-                entropy(teacher_logits),
+                fused.entropy(teacher.seg_logits[n:], label.shape[1:], align_corners=align_corners),
                 pseudo_label,
                 kept=kept_percent(trainer.unsupervised.drop_percent, self.progress),
                 reliable=contrastive.low_entropy_threshold * (1 - self.progress),
@@ -280,8 +280,9 @@ class U2PL(BaseSegmentor):
                 high=split.high if contrastive.negative_high_entropy else valid,
                 ignore_index=self.ignore_index,
             )
-        seg_logits = _enlarge(self.student.decode_head, student.seg_logits[n:], label)
-        loss = unsupervised_loss(seg_logits, pseudo_label, split.kept, self.ignore_index)
+        loss = unsupervised_loss(
+            student.seg_logits[n:], pseudo_label, split.kept, self.ignore_index, align_corners
+        )
         return dict(
             loss_unsup=loss * trainer.unsupervised.loss_weight,
             loss_contrastive=self.contrastive(pixels) * contrastive.loss_weight,

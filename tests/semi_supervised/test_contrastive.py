@@ -4,8 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from core.fused import entropy
 from semi_supervised.u2pl.contrastive import ContrastiveLoss, Pixels, _rows
-from semi_supervised.u2pl.losses import entropy, split_by_entropy
+from semi_supervised.u2pl.losses import split_by_entropy
 from semi_supervised.u2pl.memory_bank import MemoryBank, _surviving
 from semi_supervised.u2pl.settings import AsReleased, Contrastive
 
@@ -21,7 +22,8 @@ def made_loss(as_released=None, classes=7, dim=6, **settings):
 
 
 def pixels_of(data, alpha=20.0):
-    split = split_by_entropy(entropy(data["teacher_u"]), data["label"][2:], kept=80, reliable=alpha)
+    uncertainty = entropy(data["teacher_u"], data["teacher_u"].shape[2:])
+    split = split_by_entropy(uncertainty, data["label"][2:], kept=80, reliable=alpha)
     return Pixels.at_size_of(
         data["rep"], data["rep_teacher"], data["teacher"].softmax(dim=1), data["label"],
         low=split.low, high=split.high)  # fmt: skip

@@ -5,9 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from core.fused import entropy
 from semi_supervised.u2pl.losses import (
     ema_decay,
-    entropy,
     kept_percent,
     ohem_cross_entropy,
     percentiles,
@@ -62,9 +62,9 @@ def test_percentiles_are_numpys(n):
 def test_entropy_is_that_of_the_softmax():
     logits = torch.randn(2, 5, 3, 3, dtype=torch.float64) * 4
     p = logits.softmax(dim=1)
-    assert torch.allclose(entropy(logits), -(p * p.log()).sum(dim=1), atol=1e-12)
-    assert float(entropy(torch.zeros(1, 8, 1, 1))) == pytest.approx(np.log(8))
-    assert float(entropy(torch.tensor([1e4, 0.0]).view(1, 2, 1, 1))) == 0
+    assert torch.allclose(entropy(logits, logits.shape[2:]), -(p * p.log()).sum(dim=1), atol=1e-12)
+    assert float(entropy(torch.zeros(1, 8, 1, 1), (1, 1))) == pytest.approx(np.log(8))
+    assert float(entropy(torch.tensor([1e4, 0.0]).view(1, 2, 1, 1), (1, 1))) == 0
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -74,7 +74,8 @@ def test_unsupervised_loss_is_the_published_one(published, batch, seed, progress
     label, percent = data["label"][2:], kept_percent(80, progress)
     theirs = published.unsupervised(data["student_u"], label, data["teacher_u"], percent)
     (gradient,) = torch.autograd.grad(theirs, data["student_u"])
-    split = split_by_entropy(entropy(data["teacher_u"]), label, kept=percent, reliable=20)
+    teacher = data["teacher_u"]
+    split = split_by_entropy(entropy(teacher, teacher.shape[2:]), label, kept=percent, reliable=20)
     ours = unsupervised_loss(data["student_u"], label, split.kept)
     ours.backward()
     assert ours.item() == pytest.approx(theirs.item(), rel=1e-12)
@@ -85,7 +86,10 @@ def test_masks_of_reliable_pixels_are_the_published_ones(published, batch):
     data = batch(0)
     label = data["label"]
     for alpha in (20, 7.3):
-        split = split_by_entropy(entropy(data["teacher_u"]), label[2:], kept=80, reliable=alpha)
+        teacher = data["teacher_u"]
+        split = split_by_entropy(
+            entropy(teacher, teacher.shape[2:]), label[2:], kept=80, reliable=alpha
+        )
         size = label.shape[1:]
         _, _, low, high = published.masks_of(
             label[:2], label[2:], data["teacher_u"], alpha, size, 7, paper=True
@@ -117,7 +121,7 @@ def test_losses_are_float32_under_autocast():
 
     def losses_of(x):
         ohem = ohem_cross_entropy(x, label, thresh=0.1, min_kept=10)
-        return entropy(x), ohem, unsupervised_loss(x, label, label > 0)
+        return entropy(x, x.shape[2:]), ohem, unsupervised_loss(x, label, label > 0)
 
     with torch.autocast("cpu", dtype=torch.bfloat16):
         half = F.conv2d(logits, torch.eye(4).view(4, 4, 1, 1))
