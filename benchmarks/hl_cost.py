@@ -17,9 +17,10 @@ closely, inference included.
 from __future__ import annotations
 
 import argparse
-import gc
 import math
+import multiprocessing
 import statistics
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,8 @@ def rows_of(args: argparse.Namespace) -> list[str]:
 
 
 def measure(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row for each arm."""
+    """A row for each arm; in a process of its own, so that none finds the memory of another."""
+    costs.set_up()
     cfg = manifest.model(name).config()
     backbone = cfg.model.backbone
     if args.depth and backbone.get("depth") == 101:
@@ -124,11 +126,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help=f"{' and '.join(QUICK)} alone")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/benchmarks/hl_cost.json"))
     args = parser.parse_args()
-    costs.set_up()
     rows = []
+    alone = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1)
     for name in rows_of(args):
         try:
-            found = measure(name, args)
+            found = alone.submit(measure, name, args).result()
         except (ConfigError, RuntimeError) as error:
             print(f"{name}: left out: {' '.join(str(error).split())[:200]}", flush=True)
             continue
@@ -136,7 +138,6 @@ def main() -> None:
             ratios = ", ".join(f"{k} {row[k]:.3f}" for k in ("time", "kept", "peak") if k in row)
             print(f"{name:<28}{row['arm']:<16}{ratios}", flush=True)
         rows += found
-        gc.collect()
     if not rows:
         raise ConfigError("none of the rows could be measured")
     setting = dict(crop=args.crop, batch=args.batch, depth=args.depth, repeats=args.repeats)

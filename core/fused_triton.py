@@ -159,7 +159,7 @@ def _axis(n_in: int, n_out: int, align_corners: bool, device: torch.device) -> _
 def cross_entropy(
     logits: Tensor, seg_label: Tensor, weight: Tensor | None, ignore_index: int, align: bool
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """See :func:`core.fused.cross_entropy`; float32 logits. The loss of a label of no class is NaN."""
+    """See :func:`core.fused.cross_entropy`; logits are float32. A label of no class gives NaN."""
     logits, seg_label = logits.contiguous(), seg_label.contiguous()
     n, classes, h, w = logits.shape
     height, width = seg_label.shape[1:]
