@@ -2,6 +2,6 @@
 
 from core import signals
 
-__version__ = "0.9.0"
+__version__ = "0.10.0"
 
 signals.install_for_scripts()

@@ -30,7 +30,8 @@ _MOVED = (
 
 # Settings that mmengine reads without their being an argument of its Runner.
 _FREE = ("vis_backends", "model_wrapper_cfg", "compile", "activation_checkpointing",
-         "efficient_conv_bn_eval", "crop_size", "tta_model", "tta_pipeline", "loss_impl")  # fmt: skip
+         "efficient_conv_bn_eval", "crop_size", "tta_model", "tta_pipeline",
+         "loss_impl")  # fmt: skip
 # What a config holds as dicts, if at all.
 _SECTIONS = ("model", "train_dataloader", "val_dataloader", "test_dataloader", "train_cfg",
              "val_cfg", "test_cfg", "default_hooks", "randomness")  # fmt: skip
