@@ -94,7 +94,7 @@ def cross_entropy(
     grad = None if weight is None else torch.zeros_like(logits)
     walk = _Walk(logits, size, align_corners)
     for n, rows in walk.chunks():
-        label = walk.spread(seg_label[n, rows])
+        label = walk.spread(seg_label[n, rows].long())
         valid = (label != ignore_index) & walk.columns.real
         target = label.masked_fill_(~valid, 0).unsqueeze(1)
         exps = walk.exps(n, rows)
