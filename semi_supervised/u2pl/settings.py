@@ -143,12 +143,14 @@ class Net:
 
 @dataclass(frozen=True)
 class HL:
-    """Arguments of :class:`core.hardness.HardnessLoss`."""
+    """Arguments of :class:`core.hardness.HardnessLoss` and :class:`core.hl_head.Branch`."""
 
     c: float = 0.1
     alpha: float | str = 0.01  # or auto, auto@DOSE
     normalize: str = "image"
     ignored: str = "exclude"
+    head: str = "faithful"  # or lite
+    every: float = 1
     weighting: str = "hl"
 
 
