@@ -80,7 +80,7 @@ def loss_by_feat(
     at = dict(ignore_index=ignore_index, align_corners=head.align_corners)
     valid = label != ignore_index
     learns = torch.is_grad_enabled() and seg_logits.requires_grad
-    weight = seg_logits.new_ones((), dtype=torch.float32)
+    weight = seg_logits.new_ones((), dtype=torch.promote_types(seg_logits.dtype, torch.float32))
     total = valid.sum() if loss.avg_non_ignore else valid.numel()
     if loss.class_weight is not None:
         factors = weight.new_tensor(loss.class_weight)

@@ -181,9 +181,10 @@ class Settings:
                 check(name, attrgetter(name)(self), allowed)
         for name in _POSITIVE:
             _positive(name, attrgetter(name)(self))
-        alpha = KINDS["hl"].options["alpha"]
-        if not alpha.allowed(self.hl.alpha):
-            raise ConfigError(f"hl.alpha must be {alpha.range}; got {self.hl.alpha}")
+        for name in ("alpha", "head", "every"):
+            option, value = KINDS["hl"].options[name], getattr(self.hl, name)
+            if not option.allowed(float(value) if isinstance(value, int) else value):
+                raise ConfigError(f"hl.{name} must be {option.range}; got {value}")
         _within("trainer.sup_only_epoch", self.trainer.sup_only_epoch, (0, self.trainer.epochs))
         low, high = self.dataset.train.rand_resize
         if low > high:
