@@ -3,15 +3,16 @@
     python benchmarks/hl_cost.py                     # the paper's 13 architectures, on a CPU
     python benchmarks/hl_cost.py --tables            # the backbones of Tables 2 and 3 as well
     python benchmarks/hl_cost.py --rows cityscapes/pspnet_r18 --crop 192
-    python benchmarks/hl_cost.py --rows cityscapes/pspnet_r101 --crop 769 --depth 0   # on a GPU
+    python benchmarks/hl_cost.py --rows cityscapes/pspnet_r101 --crop 769 --depth 101   # on a GPU
 
 Arms, in turn in one process, ratios of medians: the baseline and the published algorithm with
 mmseg's own losses (copied head, losses of full-size logits), then ours: the baseline with the fused
 loss, HL with the copied head, HL with the lite one. Forward, backward and update on random images,
 the optimizer of the config. Bytes are those that autograd keeps for the backward pass, each storage
-once, parameters left out; on a GPU also the largest allocation. ResNet-101 becomes a ResNet-50 by
-default (``--depth``): the heads are the same. ``hardness.py cost`` measures single configs more
-closely, inference included.
+once, parameters left out; on a GPU also the largest allocation. ResNet-101 becomes a ResNet-18 by
+default, and every width of the heads a quarter, as in mmseg's own ResNet-18 configs; ``--depth 50``
+leaves the heads, ``--depth 101`` all as published. ``hardness.py cost`` measures single configs
+more closely, inference included.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import torch
 
 from benchmarks.common import kept_bytes, report, turns
 from core.arms import Arm
+from core.configs import walk
 from core.engine import costs
 from core.engine.cli import main_line, positive
 from core.errors import ConfigError
@@ -64,9 +66,11 @@ def measure(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for each arm; in a process of its own, so that none finds the memory of another."""
     costs.set_up()
     cfg = manifest.model(name).config()
-    backbone = cfg.model.backbone
-    if args.depth and backbone.get("depth") == 101:
-        backbone.depth = args.depth
+    if cfg.model.backbone.get("depth") == 101:
+        cfg.model.backbone.depth = args.depth
+        if args.depth == 18:
+            for part in ("decode_head", "auxiliary_head"):
+                walk(cfg.model.get(part), _quarter)
     setting = costs.Setting((args.crop, args.crop), args.batch, args.repeats)
     steps, kept = {}, {}
     for arm, (weighting, impl) in ARMS.items():
@@ -89,6 +93,12 @@ def measure(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
         | ({"peak": peaks[arm] / peaks[PLAIN]} if peaks else {})
         for arm in ARMS
     ]
+
+
+def _quarter(head: dict[str, Any]) -> None:
+    for key, value in head.items():
+        if key.endswith("channels"):
+            head[key] = value // 4 if isinstance(value, int) else [x // 4 for x in value]
 
 
 def _peak(step: Any) -> int:
@@ -121,7 +131,7 @@ def main() -> None:
     parser.add_argument("--tables", action="store_true", help="with those of Tables 2 and 3")
     parser.add_argument("--crop", type=positive, default=128)
     parser.add_argument("--batch", type=positive, default=2)
-    parser.add_argument("--depth", type=int, default=50, help="of ResNet-101; 0: 101")
+    parser.add_argument("--depth", type=int, choices=(18, 50, 101), default=18)
     parser.add_argument("--repeats", type=positive, default=3)
     parser.add_argument("--quick", action="store_true", help=f"{' and '.join(QUICK)} alone")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/benchmarks/hl_cost.json"))
