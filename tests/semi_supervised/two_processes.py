@@ -8,9 +8,10 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
+from core.fused import entropy
 from semi_supervised.u2pl.augment import augment
 from semi_supervised.u2pl.contrastive import ContrastiveLoss, Pixels
-from semi_supervised.u2pl.losses import entropy, split_by_entropy, unsupervised_loss
+from semi_supervised.u2pl.losses import split_by_entropy, unsupervised_loss
 from semi_supervised.u2pl.settings import AsReleased, Contrastive
 
 spec = importlib.util.spec_from_file_location(
@@ -49,7 +50,9 @@ for paper in (True, False):
         label, prob = data["label"], data["teacher"].softmax(dim=1)
         label_u = label[2:] if (label[2:] != 255).any() else torch.zeros_like(label[2:])
         label = torch.cat([label[:2], label_u])
-        split = split_by_entropy(entropy(data["teacher_u"]), label_u, kept=80, reliable=20)
+        split = split_by_entropy(
+            entropy(data["teacher_u"], data["teacher_u"].shape[2:]), label_u, kept=80, reliable=20
+        )
 
         theirs = published.unsupervised(data["student_u"], label_u, data["teacher_u"], 80)
         ours = unsupervised_loss(data["student_u"], label_u, split.kept)
