@@ -52,7 +52,8 @@ def set_impl(model: nn.Module, impl: str = "fused") -> int:
 
 def can_fuse(head: BaseDecodeHead) -> bool:
     """Whether a head's loss is one softmax cross-entropy of resized logits, averaged as mmseg's."""
-    loss, sampler = head.loss_decode, head.sampler
+    # KNet's head has neither: it is a BaseDecodeHead by name alone.
+    loss, sampler = getattr(head, "loss_decode", None), getattr(head, "sampler", None)
     return (
         type(head).loss_by_feat is BaseDecodeHead.loss_by_feat
         and type(loss) is CrossEntropyLoss
