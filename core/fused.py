@@ -100,7 +100,7 @@ def cross_entropy(
         exps = walk.exps(n, rows)
         total, own = exps.sum(dim=1), exps.gather(1, target)[:, 0]
         loss[n, rows] = walk.gathered((total.log() - walk.log(own, target)).mul_(valid))
-        correct += ((own >= exps.amax(dim=1)) & valid).sum()
+        correct += ((exps.argmax(dim=1) == target[:, 0]) & valid).sum()
         if grad is not None:
             factor = walk.spread(weight[n, rows].to(logits.dtype)).mul_(valid)
             exps.mul_((factor / total).unsqueeze(1))
@@ -136,6 +136,7 @@ def entropy(seg_logits: Tensor, size: torch.Size, *, align_corners: bool = False
 class _Known(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, value: Tensor, grad: Tensor) -> Tensor:
+        ctx.dtype = x.dtype
         ctx.save_for_backward(grad)
         return value.clone()
 
@@ -143,14 +144,15 @@ class _Known(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_output: Tensor) -> tuple[Tensor, None, None]:
         (grad,) = ctx.saved_tensors
-        return grad * grad_output, None, None
+        # Half as wide after the scale of mixed precision, which it is there for, not before.
+        return (grad * grad_output).to(ctx.dtype), None, None
 
 
 def with_gradient(value: Tensor, x: Tensor, grad: Tensor | None) -> Tensor:
     """The scalar ``value`` with ``grad`` as its gradient towards ``x``; detached without one."""
     if grad is None:
         return value.detach()
-    return _Known.apply(x, value, grad.to(x.dtype))
+    return _Known.apply(x, value, grad)
 
 
 class _Columns(NamedTuple):

@@ -76,7 +76,7 @@ def loss_by_feat(
     Raises:
         IndexError: a label of no class.
     """
-    label = head._stack_batch_gt(batch_data_samples).squeeze(1)
+    label = head._stack_batch_gt(batch_data_samples).squeeze(1).long()
     loss, ignore_index = head.loss_decode, head.ignore_index
     at = dict(ignore_index=ignore_index, align_corners=head.align_corners)
     valid = label != ignore_index

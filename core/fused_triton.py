@@ -55,6 +55,7 @@ def _pixels(
     highest = tl.full((BLOCK,), float("-inf"), tl.float32)
     total = tl.zeros((BLOCK,), tl.float32)
     weighted = tl.zeros((BLOCK,), tl.float32)
+    best = tl.zeros((BLOCK,), tl.int64)
     own = tl.full((BLOCK,), float("nan"), tl.float32)  # stays, if the label is of no class
     target = tl.zeros((BLOCK,), tl.int64)
     if HAS_LABEL:
@@ -67,6 +68,7 @@ def _pixels(
         total = total * shrink + term
         if HAS_LABEL:
             own = tl.where(target == c, u, own)
+            best = tl.where(u > highest, c, best)
         else:
             weighted = weighted * shrink + tl.where(term > 0, term * u, 0.0)
         highest = new
@@ -76,7 +78,7 @@ def _pixels(
         valid = target != ignore_index
         tl.store(loss + at, tl.where(valid, log_sum - own, 0.0), mask=inside)
         tl.store(lse + at, log_sum, mask=inside)
-        is_right = (valid & inside & (own >= highest)).to(tl.int32)
+        is_right = (valid & inside & (best == target)).to(tl.int32)
         tl.atomic_add(right_count, tl.sum(is_right))  # whole numbers: in any order the same
     else:
         tl.store(entropy + at, tl.maximum(log_sum - weighted / total, 0.0), mask=inside)

@@ -238,7 +238,7 @@ class HardnessLoss(nn.Module):
         # H needs no pixel's loss: it comes first, and both gradients can be formed here.
         learns = torch.is_grad_enabled() and hl_logits.requires_grad
         with torch.enable_grad():
-            leaf = hl_logits.detach().requires_grad_(learns)
+            leaf = _full_precision(hl_logits.detach()).requires_grad_(learns)
             hl_map = self.hl_map(leaf, valid)
         loss_seg, pixel_loss, acc = self._fused_loss(seg_logits, hl_map.detach(), seg_label, valid)
         with torch.enable_grad():

@@ -95,7 +95,7 @@ class Branch:
         head: one of :data:`HEADS`.
         every: the branch learns in every so many steps, from a gradient that is so many times as
             large: under SGD its dose (:mod:`core.dose`) stays; under Adam, where that cancels, it
-            is one k-th. In between its gradient is 0.
+            is less. In between its gradient is 0; momentum and weight decay go on.
         runtime: of :data:`RUNTIME`: ``channels_last`` weights; the branch on a CUDA ``stream`` of
             its own; the branch through torch's ``compile``. None changes a result but for rounding.
 

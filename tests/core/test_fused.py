@@ -163,6 +163,25 @@ def test_labels_of_bytes_and_logits_of_any_layout():
         torch.testing.assert_close(out.total, want.total, rtol=1e-12, atol=0)
 
 
+def test_the_scale_of_mixed_precision_comes_before_float16():
+    seg, hl, label = batch((9, 9), (129, 129), dtype=torch.float16)
+    scale = 2.0**14
+    (HardnessLoss(alpha=1e-4)(seg, hl, label).total * scale).backward()
+    wide = [x.detach().double().requires_grad_() for x in (seg, hl)]
+    HardnessLoss(alpha=1e-4)(*wide, label).total.backward()
+    for half, exact in zip((seg, hl), wide, strict=True):
+        found = half.grad.double() / scale
+        assert (found - exact.grad).norm() < 1e-2 * exact.grad.norm()
+
+
+def test_of_equal_logits_the_first_is_the_prediction():
+    seg, hl, label = batch((9, 7), (70, 53))
+    for impl in ("fused", "eager"):
+        acc = HardnessLoss(impl=impl)(seg.detach() * 0, hl, label).acc
+        valid = label != IGNORE
+        torch.testing.assert_close(acc, 100 * (label == 0).sum() / valid.sum())
+
+
 @pytest.mark.parametrize("value", [-torch.inf, torch.inf, torch.nan])
 def test_logits_that_are_not_finite_give_what_torch_gives(value):
     seg, hl, label = batch((3, 3), (8, 8))
