@@ -100,7 +100,7 @@ def cross_entropy(
         exps = walk.exps(n, rows)
         total, own = exps.sum(dim=1), exps.gather(1, target)[:, 0]
         loss[n, rows] = walk.gathered((total.log() - walk.log(own, target)).mul_(valid))
-        correct += ((exps.argmax(dim=1) == target[:, 0]) & valid).sum()
+        correct += (walk.is_largest(exps, own, target) & valid).sum()
         if grad is not None:
             factor = walk.spread(weight[n, rows].to(logits.dtype)).mul_(valid)
             exps.mul_((factor / total).unsqueeze(1))
@@ -239,6 +239,7 @@ class _Walk:
         self.matrix, self.low, self.high = _rows(height, size[0], *kind)
         self.logits = logits - logits.amax(dim=1, keepdim=True)
         self.lowest = self.logits.amin(dim=(1, 3)).tolist()
+        self.has_ties = bool(((self.logits == 0).sum(dim=1) > 1).any())
         plane = self.classes * (width + 1)
         self.step = max(1, CHUNK // (plane * self.columns.most))
         self.buffer = logits.new_empty(self.columns.most * plane * min(self.step, size[0]))
@@ -294,6 +295,12 @@ class _Walk:
         # An exponential may be 0: from the logits themselves.
         begin, rise = (x.gather(0, target[:, 0]) for x in (self.begin, self.rise))
         return rise.mul_(self.columns.powers[1].view(-1, 1, 1)).add_(begin).sub_(self.shift[:, 0])
+
+    def is_largest(self, exps: Tensor, own: Tensor, target: Tensor) -> Tensor:
+        """Whether ``own``, of the class ``target``, is the largest; of equal ones the first is."""
+        if self.has_ties:  # several times as dear
+            return exps.argmax(dim=1) == target[:, 0]
+        return own >= exps.amax(dim=1)
 
     def mean_logit(self, exps: Tensor) -> Tensor:
         """``sum(exps * u)`` over the classes, of the last chunk's u."""
