@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,8 +30,10 @@ from core.engine.cli import main_line, positive
 from core.engine.costs import set_up
 from semi_supervised.u2pl.contrastive import ContrastiveLoss, Pixels
 from semi_supervised.u2pl.losses import kept_percent, split_by_entropy, unsupervised_loss
-from semi_supervised.u2pl.settings import AsReleased, Contrastive
+from semi_supervised.u2pl.settings import AsReleased, Contrastive, load_settings
 
+ROOT = Path(__file__).parents[1]
+CONFIGS = ROOT / "semi_supervised" / "configs"
 CLASSES, DIM = 19, 256
 PROGRESS = 0.25  # of the training: 85 % of the unlabeled pixels are kept, 15 % reliable
 RELEASED = AsReleased(
@@ -40,7 +43,7 @@ RELEASED = AsReleased(
 
 def published() -> ModuleType:
     """The transcription, by its path: ``tests`` is no package of ours to import."""
-    path = Path(__file__).parents[1] / "tests" / "semi_supervised" / "published_u2pl.py"
+    path = ROOT / "tests" / "semi_supervised" / "published_u2pl.py"
     spec = importlib.util.spec_from_file_location("published_u2pl", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -159,7 +162,7 @@ def whole_step(args: argparse.Namespace) -> list[dict[str, Any]]:
     from core.convert import to_hl
     from semi_supervised.u2pl.segmentor import U2PL
 
-    cfg = load_config("semi_supervised/configs/deeplabv3plus_r18-w16.py")
+    cfg = load_config(CONFIGS / "deeplabv3plus_r18-w16.py")
     side = 4 * (args.size // 4) + 1
     images = torch.randn(2, 2, 3, side, side, device=args.device)
     classes = cfg.model.decode_head.num_classes
@@ -168,8 +171,7 @@ def whole_step(args: argparse.Namespace) -> list[dict[str, Any]]:
                for y in (label, torch.zeros_like(label))]  # fmt: skip
     labeled, unlabeled = (dict(inputs=x, data_samples=y)
                           for x, y in zip(images, samples, strict=True))  # fmt: skip
-    # The published settings; what is of images and files plays no part here.
-    settings = dict(dataset=dict(type="none"), net=dict(config="none"), trainer={})
+    settings = asdict(load_settings(CONFIGS / "cityscapes.yaml"))
     acts = {}
     for name, student, sup_only in (
         ("labeled images alone", None, True),
